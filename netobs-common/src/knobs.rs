@@ -1,0 +1,30 @@
+//! What the daemon tells the kernel programs at load: constants to the verifier.
+
+/// Set before loading, read-only afterwards.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(zerocopy::IntoBytes, zerocopy::Immutable))]
+pub struct Knobs {
+    /// Length of a coalescing window, nanoseconds.
+    pub window_ns: u64,
+    /// Records a key may have whole in a window before its packets are coalesced.
+    pub burst: u64,
+    /// Inode of the network namespace the daemon is in, where tcx and netfilter programs are attached.
+    pub own_netns: u32,
+    /// 1: observe every network namespace of the machine; 0: those in the SCOPE map.
+    pub scope_all: u32,
+    /// UDP ports of DNS servers, host byte order; unused entries repeat the first.
+    pub dns_ports: [u16; 4],
+    /// 1: the programs write their debug lines (aya-log).
+    pub debug: u32,
+    /// 1: DNS is looked at.
+    pub dns: u32,
+}
+
+impl Knobs {
+    /// Defaults; `own_netns` is to be filled in.
+    pub const DEFAULT: Self =
+        Self { window_ns: 1_000_000_000, burst: 16, own_netns: 0, scope_all: 0, dns_ports: [53; 4], debug: 0, dns: 1 };
+}
+
+const _: () = assert!(size_of::<Knobs>() == 40);

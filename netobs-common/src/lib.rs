@@ -1,0 +1,38 @@
+//! The ABI between netobs's kernel programs and its daemon: what crosses the boundary, once.
+//!
+//! Every type here is `repr(C)`, has its padding written out and its layout asserted, so that the two
+//! compilers which build the two sides (bpfel and the host's) cannot disagree. Multi-byte fields are in the
+//! machine's byte order unless a field says otherwise; addresses and ports that come off the wire say so.
+#![no_std]
+
+pub mod counters;
+pub mod knobs;
+pub mod offsets;
+pub mod record;
+pub mod trail;
+
+/// Version of everything in this crate. The daemon refuses an object that carries another one, and the reader
+/// refuses a record that does.
+pub const ABI_VERSION: u16 = 1;
+
+/// Names of maps and programs, as they stand in the object.
+pub mod names {
+    /// Ring of [`crate::record::DropRecord`]s.
+    pub const RING_DROP: &str = "RING_DROP";
+    /// Ring of [`crate::record::DnsRecord`]s.
+    pub const RING_DNS: &str = "RING_DNS";
+    /// Per-CPU array of one [`crate::trail::CpuState`].
+    pub const CPU_STATE: &str = "CPU_STATE";
+    /// Array of one `u32`: 1 while the reader sleeps and wants a wake-up.
+    pub const ARMED: &str = "ARMED";
+    /// Hash of [`crate::record::BucketKey`] to [`crate::record::Bucket`].
+    pub const BUCKETS: &str = "BUCKETS";
+    /// Hash whose keys are the inodes (`u32`) of the network namespaces to observe, unless all are.
+    pub const SCOPE: &str = "SCOPE";
+    /// Read-only global of type [`crate::offsets::Offsets`].
+    pub const OFFSETS: &str = "OFFSETS";
+    /// Read-only global of type [`crate::knobs::Knobs`].
+    pub const KNOBS: &str = "KNOBS";
+    /// Read-only global `u16` with [`crate::ABI_VERSION`].
+    pub const ABI: &str = "NETOBS_ABI";
+}

@@ -1,0 +1,232 @@
+//! The records that the kernel programs put into the rings.
+
+use crate::trail::Point;
+
+/// What a record is. The numbers are ours.
+pub mod kind {
+    /// A [`super::DropRecord`].
+    pub const DROP: u8 = 1;
+    /// A [`super::DnsRecord`].
+    pub const DNS: u8 = 2;
+}
+
+/// Begins every record. A field that could not be read is 0, which none of these ever is when known.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Header {
+    /// [`crate::ABI_VERSION`].
+    pub abi: u16,
+    /// One of [`kind`].
+    pub kind: u8,
+    /// Bits, see [`flags`].
+    pub flags: u8,
+    /// Bytes of the whole record, this header included.
+    pub length: u32,
+    /// `CLOCK_BOOTTIME`, nanoseconds.
+    pub boot_ns: u64,
+    /// Packet identity: address of the `sk_buff`. Kernel memory is reused, so it identifies a packet only
+    /// together with [`Header::digest`] and a time close by. Never shown outside the daemon.
+    pub packet: u64,
+    /// cgroup v2 id (inode of the cgroup's directory) of the socket that owns the packet; 0: it has none.
+    pub cgroup: u64,
+    /// Inode of the network namespace the packet was in; 0: unknown.
+    pub netns: u32,
+    /// Interface index within [`Header::netns`]; 0: unknown.
+    pub ifindex: u32,
+    /// Digest of what forwarding and NAT leave alone in the packet's network header, see
+    /// [`crate::trail::digest`]; 0: the headers could not be read.
+    pub digest: u32,
+    /// CPU the program ran on.
+    pub cpu: u32,
+}
+
+/// Bits of [`Header::flags`].
+pub mod flags {
+    /// [`super::DropRecord::tuples`] hold the packet's conntrack entry.
+    pub const CONNTRACK: u8 = 1;
+    /// [`super::Header::ifindex`] was not taken from `skb->dev` but is the receiving interface (`skb_iif`).
+    pub const DEVICE_FROM_IIF: u8 = 2;
+}
+
+/// One direction of a conntrack entry (`struct nf_conntrack_tuple`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Tuple {
+    /// Source address, network byte order; IPv4 in the first four bytes.
+    pub source: [u8; 16],
+    /// Destination address, likewise.
+    pub destination: [u8; 16],
+    /// Source port, network byte order (for ICMP: the identifier).
+    pub source_port: [u8; 2],
+    /// Destination port, network byte order (for ICMP: type and code).
+    pub destination_port: [u8; 2],
+    /// Layer 3 protocol: 2 (`NFPROTO_IPV4`) or 10 (`NFPROTO_IPV6`).
+    pub family: u8,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Zero.
+    pub padding: [u8; 2],
+}
+
+/// Bytes of the network header and what follows it that a drop carries at most: IPv6 (40), a fragment or options
+/// header (16) and TCP without options (20).
+pub const DROP_HEADERS: usize = 80;
+/// Points of a packet's way that a drop carries at most.
+pub const DROP_POINTS: usize = 6;
+
+/// `skb:kfree_skb`, one packet freed with a drop reason.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct DropRecord {
+    /// Common to all records.
+    pub header: Header,
+    /// Address the packet was freed from (`location` of the tracepoint).
+    pub location: u64,
+    /// `enum skb_drop_reason` of the running kernel; its names come from that kernel's BTF.
+    pub reason: u32,
+    /// `skb->len`, bytes.
+    pub length: u32,
+    /// `net_device.mtu`, bytes; 0: no device.
+    pub mtu: u32,
+    /// `nf_conn.status` (`IPS_*` bits), valid with [`flags::CONNTRACK`].
+    pub conntrack_status: u32,
+    /// `skb_shared_info.gso_size`, bytes; 0: not a GSO packet, 0xffff: unknown.
+    pub gso_size: u16,
+    /// EtherType (`skb->protocol`), host byte order.
+    pub ethertype: u16,
+    /// `sk_family` of the owning socket; 0: no socket.
+    pub socket_family: u8,
+    /// Used bytes of [`DropRecord::headers`].
+    pub headers_length: u8,
+    /// Used entries of [`DropRecord::points`].
+    pub points_length: u8,
+    /// Zero.
+    pub padding: [u8; 1],
+    /// Conntrack's original and reply direction, valid with [`flags::CONNTRACK`].
+    pub tuples: [Tuple; 2],
+    /// Where this packet was met before, oldest first.
+    pub points: [Point; DROP_POINTS],
+    /// `net_device.name`, padded with zeros; empty: no device.
+    pub device: [u8; 16],
+    /// Bytes from the network header on.
+    pub headers: [u8; DROP_HEADERS],
+}
+
+/// Direction in which a tcx program met a packet, seen from the interface.
+pub mod direction {
+    /// The interface received it.
+    pub const INGRESS: u8 = 1;
+    /// The interface is about to send it.
+    pub const EGRESS: u8 = 2;
+}
+
+/// A DNS message over UDP. The message follows this structure in the ring, cut to the size class
+/// ([`DNS_CLASSES`]) that the record was reserved in.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct DnsRecord {
+    /// Common to all records.
+    pub header: Header,
+    /// Source address, network byte order; IPv4 in the first four bytes.
+    pub source: [u8; 16],
+    /// Destination address, likewise.
+    pub destination: [u8; 16],
+    /// Source port, network byte order.
+    pub source_port: [u8; 2],
+    /// Destination port, network byte order.
+    pub destination_port: [u8; 2],
+    /// Bytes of the DNS message on the wire (UDP length less 8).
+    pub message_length: u16,
+    /// Bytes of it that follow.
+    pub captured: u16,
+    /// 4 or 6.
+    pub ip_version: u8,
+    /// One of [`direction`].
+    pub direction: u8,
+    /// Zero.
+    pub padding: [u8; 6],
+}
+
+/// Sizes in bytes of the DNS records in the ring, [`DnsRecord`] included. The largest holds the DNS header and the
+/// longest question (12 + 255 + 4 bytes, RFC 1035 section 4.1); answers' records are counted, not carried.
+pub const DNS_CLASSES: [usize; 3] = [128, 192, 376];
+
+/// Key of a coalescing bucket: what makes packets of a burst the same.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct BucketKey {
+    /// Source address, network byte order; IPv4 in the first four bytes.
+    pub source: [u8; 16],
+    /// Destination address, likewise.
+    pub destination: [u8; 16],
+    /// Inode of the network namespace; 0: unknown.
+    pub netns: u32,
+    /// Interface index; 0: unknown.
+    pub ifindex: u32,
+    /// Drop reason; 0 for DNS.
+    pub reason: u32,
+    /// Destination port, network byte order; zero where the protocol has none. For DNS zero: a client's
+    /// questions and a server's answers are one key each.
+    pub destination_port: [u8; 2],
+    /// IP protocol number.
+    pub protocol: u8,
+    /// One of [`kind`].
+    pub kind: u8,
+    /// 4, 6, or 0 when the headers could not be read.
+    pub ip_version: u8,
+    /// For DNS: 1 answers, 0 questions.
+    pub response: u8,
+    /// Zero.
+    pub padding: [u8; 2],
+}
+
+/// State of a coalescing bucket.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Bucket {
+    /// Start of the current window, `CLOCK_BOOTTIME` nanoseconds.
+    pub window_start_ns: u64,
+    /// Records let through whole in the current window.
+    pub used: u64,
+    /// Packets counted instead of recorded, since the bucket was made. Only grows.
+    pub coalesced: u64,
+    /// Bytes (`skb->len`) of those packets. Only grows.
+    pub coalesced_bytes: u64,
+    /// Last packet, `CLOCK_BOOTTIME` nanoseconds.
+    pub last_ns: u64,
+}
+
+const _: () = {
+    assert!(size_of::<Header>() == 48);
+    assert!(size_of::<Tuple>() == 40);
+    assert!(size_of::<DropRecord>() == 48 + 32 + 80 + 12 * DROP_POINTS + 16 + DROP_HEADERS);
+    assert!(size_of::<DnsRecord>() == 96);
+    assert!(size_of::<BucketKey>() == 52);
+    assert!(size_of::<Bucket>() == 40);
+    assert!(DNS_CLASSES[2] - size_of::<DnsRecord>() >= 12 + 255 + 4);
+    assert!(DNS_CLASSES[0] % 8 == 0 && DNS_CLASSES[1] % 8 == 0 && DNS_CLASSES[2] % 8 == 0);
+};

@@ -1,0 +1,88 @@
+//! The way of a packet through one CPU: where the programs met it, remembered beside the counters so that a drop can
+//! say which hooks its packet passed, without a record per hook.
+
+use crate::counters::Counters;
+
+/// Codes of [`Point::hook`].
+pub mod hook {
+    /// tcx, the interface received the packet.
+    pub const TCX_INGRESS: u8 = 1;
+    /// tcx, the interface is about to send the packet.
+    pub const TCX_EGRESS: u8 = 2;
+    /// netfilter; add the kernel's hook number (`enum nf_inet_hooks`: PREROUTING 0, INPUT 1, FORWARD 2, OUTPUT 3,
+    /// POSTROUTING 4).
+    pub const NETFILTER: u8 = 16;
+}
+
+/// One place where a packet was met.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Point {
+    /// tcx: the interface. netfilter: the input interface, 0 where the hook has none.
+    pub ifindex: u32,
+    /// netfilter: the output interface, 0 where the hook has none. tcx: 0.
+    pub out_ifindex: u32,
+    /// One of [`hook`].
+    pub hook: u8,
+    /// Zero.
+    pub padding: [u8; 3],
+}
+
+/// Points that are kept of one packet; a longer way keeps its oldest.
+pub const TRAIL_POINTS: usize = 6;
+/// Packets a CPU remembers. Power of two. A packet mostly runs to its end on one CPU before the next one starts; the
+/// others are for what nests (softirq in process context).
+pub const TRAILS: usize = 8;
+
+/// The way of one packet.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trail {
+    /// Address of the `sk_buff`; 0: free.
+    pub packet: u64,
+    /// See [`digest`].
+    pub digest: u32,
+    /// Digest of the packet's addresses and ports when a record was last made of it; 0: none made.
+    pub recorded: u32,
+    /// Used entries of `points`.
+    pub length: u32,
+    /// Zero.
+    pub padding: u32,
+    /// Oldest first.
+    pub points: [Point; TRAIL_POINTS],
+}
+
+/// All that a CPU keeps: one map value, so one look-up serves the counters and the trails.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuState {
+    /// The kernel side of the loss ledger.
+    pub counters: Counters,
+    /// Indexed by [`slot`].
+    pub trails: [Trail; TRAILS],
+}
+
+/// Which trail an `sk_buff` at this address uses. `sk_buff`s are cache-line aligned and some 256 bytes apart.
+#[inline(always)]
+pub const fn slot(packet: u64) -> usize {
+    ((packet >> 8) ^ (packet >> 12)) as usize & (TRAILS - 1)
+}
+
+/// Digest of what forwarding and NAT leave alone, from fields in the byte order they were loaded in: for IPv4 the total
+/// length, identification and protocol; for IPv6 payload length, flow label and next header. Never 0.
+#[inline(always)]
+pub const fn digest(length: u16, identification: u32, protocol: u8) -> u32 {
+    ((length as u32) << 16 ^ identification ^ (protocol as u32) << 24) | 1 << 31
+}
+
+const _: () = {
+    assert!(size_of::<Point>() == 12);
+    assert!(size_of::<Trail>() == 24 + 12 * TRAIL_POINTS);
+    assert!(TRAILS.is_power_of_two());
+    assert!(size_of::<CpuState>() == size_of::<Counters>() + TRAILS * size_of::<Trail>());
+    assert!(crate::record::DROP_POINTS == TRAIL_POINTS);
+};

@@ -1,0 +1,5 @@
+//! What happened, at each stage: a record from the ring becomes a [`raw::RawEvent`], the flow table joins those into
+//! [`joined::Joined`]s, and the resolver turns each into an [`observation::Observation`], which is what users read.
+
+pub mod observation;
+pub mod raw;

@@ -1,0 +1,56 @@
+//! Who the ends of an event are: claims by socket, by place and by IP, and a resolver that picks.
+//!
+//! This module is pure. What it asks is behind two traits: [`Directory`] (implemented by `cluster`) knows the API
+//! server's objects, [`Places`] (implemented by `net`) knows this node's interfaces, namespaces and cgroups.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::event::observation::{Pod, Service};
+
+/// Who has an IP address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IpOwner {
+    /// One pod.
+    Pod(Arc<Pod>),
+    /// A node's own address (which its hostNetwork pods share).
+    Node(Arc<str>),
+    /// More than one candidate.
+    Ambiguous,
+    /// Nobody known.
+    Unknown,
+}
+
+/// What the API server (or a file) says.
+pub trait Directory {
+    /// Whether there is any metadata at all.
+    fn is_empty(&self) -> bool;
+    /// Owner of an address at a time (`CLOCK_BOOTTIME` nanoseconds).
+    fn ip_owner(&self, ip: IpAddr, boot_ns: u64) -> IpOwner;
+    /// A pod by UID (also by the config hash that a static pod's cgroup carries).
+    fn pod_by_uid(&self, uid: &str) -> Option<Arc<Pod>>;
+    /// The Service behind an address of its own; `protocol` is the IP protocol number. With a port that the Service
+    /// does not have, the Service without a port name.
+    fn service(&self, ip: IpAddr, protocol: u8, port: Option<u16>) -> Option<Arc<Service>>;
+}
+
+/// What an interface is, as far as endpoints go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceInfo {
+    /// Name.
+    pub name: Arc<str>,
+    /// For a pod-side host interface: inode of the pod's network namespace, where it could be found out.
+    pub peer_netns: Option<u32>,
+}
+
+/// What this node's own state says.
+pub trait Places {
+    /// Inode of the namespace the daemon is in.
+    fn own_netns(&self) -> u32;
+    /// An interface of the daemon's own namespace.
+    fn interface(&self, ifindex: u32) -> Option<InterfaceInfo>;
+    /// UID of the pod whose network namespace this is.
+    fn pod_uid_of_netns(&self, inode: u32) -> Option<Arc<str>>;
+    /// UID of the pod whose cgroup v2 directory (or one below it) has this inode.
+    fn pod_uid_of_cgroup(&self, id: u64) -> Option<Arc<str>>;
+}
