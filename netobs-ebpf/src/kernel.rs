@@ -1,0 +1,105 @@
+//! Reading kernel structures at the offsets that the daemon found in BTF.
+
+use aya_ebpf::helpers::bpf_probe_read_kernel;
+use netobs_common::offsets::ABSENT;
+
+use crate::globals::global;
+
+/// Lowest address of kernel memory on 64-bit machines (x86-64 with 5-level paging: 0xff00…; arm64: 0xfff0… at most 52
+/// bits). Anything below is not a pointer to a kernel structure.
+const KERNEL: usize = 0xff00_0000_0000_0000;
+
+/// Inodes of namespaces are allocated from 0xf0000000 (`PROC_DYNAMIC_FIRST`, fs/proc/generic.c); the initial ones have
+/// fixed ones just below since 6.18. A garbage pointer gives something else.
+const NAMESPACE_INODES: u32 = 0xefff_0000;
+
+/// Loads a `T` at `offset` of a structure behind a pointer that the verifier knows by BTF. A bad address gives zeros
+/// (the kernel's fault handling for such loads).
+#[inline(always)]
+pub fn load<T: Copy>(structure: usize, offset: u32) -> T {
+    // SAFETY: the verifier only lets this through for BTF pointers, whose loads cannot fault.
+    unsafe { core::ptr::read_volatile((structure + offset as usize) as *const T) }
+}
+
+/// Copies a `T` from any kernel address.
+#[inline(always)]
+pub fn read<T: Copy>(address: usize) -> Option<T> {
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
+}
+
+/// Interface of a packet, with its namespace, where `skb->dev` really is one. The field shares its space with scratch
+/// data of socket queues, so it is believed only when it leads to an interface index and a namespace inode.
+#[inline(always)]
+pub fn device(skb: usize) -> Option<Device> {
+    let device: usize = load(skb, global!(OFFSETS.skb_dev));
+    if device < KERNEL {
+        return None;
+    }
+    let ifindex: u32 = load(device, global!(OFFSETS.dev_ifindex));
+    let net: usize = load(device, global!(OFFSETS.dev_net));
+    if ifindex == 0 || ifindex > i32::MAX as u32 || net < KERNEL {
+        return None;
+    }
+    let netns: u32 = load(net, global!(OFFSETS.net_inum));
+    (netns >= NAMESPACE_INODES).then_some(Device { address: device, ifindex, netns })
+}
+
+/// An interface.
+pub struct Device {
+    /// `struct net_device`.
+    pub address: usize,
+    /// Index.
+    pub ifindex: u32,
+    /// Inode of its namespace.
+    pub netns: u32,
+}
+
+/// Owning socket of a packet.
+#[derive(Clone, Copy, Default)]
+pub struct Socket {
+    /// Inode of its namespace; 0: unknown.
+    pub netns: u32,
+    /// Address family; 0: no socket.
+    pub family: u8,
+    /// cgroup v2 id; 0: none, or not a full socket.
+    pub cgroup: u64,
+}
+
+/// `TCP_TIME_WAIT` and `TCP_NEW_SYN_RECV` (include/net/tcp_states.h): such sockets are only a `struct sock_common`.
+const TIME_WAIT: u8 = 6;
+const NEW_SYN_RECV: u8 = 12;
+
+/// Owning socket of a packet, as far as it can be told. The field shares its space with the offset of a fragment, which
+/// is no kernel address.
+#[inline(always)]
+pub fn socket(skb: usize) -> Socket {
+    let mut socket = Socket::default();
+    let sock: usize = load(skb, global!(OFFSETS.skb_sk));
+    if sock < KERNEL {
+        return socket;
+    }
+    let net: usize = load(sock, global!(OFFSETS.sock_net));
+    if net < KERNEL {
+        return socket;
+    }
+    let netns: u32 = load(net, global!(OFFSETS.net_inum));
+    if netns < NAMESPACE_INODES {
+        return socket;
+    }
+    socket.netns = netns;
+    let family: u16 = load(sock, global!(OFFSETS.sock_family));
+    socket.family = family as u8;
+    let state: u8 = load(sock, global!(OFFSETS.sock_state));
+    if state == TIME_WAIT || state == NEW_SYN_RECV || global!(OFFSETS.sock_cgroup) == ABSENT {
+        return socket;
+    }
+    let cgroup: usize = load(sock, global!(OFFSETS.sock_cgroup));
+    if cgroup >= KERNEL {
+        let directory: usize = load(cgroup, global!(OFFSETS.cgroup_kn));
+        if directory >= KERNEL {
+            socket.cgroup = load(directory, global!(OFFSETS.kn_id));
+        }
+    }
+    socket
+}
