@@ -22,11 +22,15 @@ pub struct Found {
 ///
 /// Where conntrack is a module that is not loaded, its fields are absent: load it and start again to have them.
 pub fn running() -> Result<Found, BtfError> {
-    let base = Arc::new(Btf::running()?);
-    let offsets = match Btf::module(&base, CONNTRACK)? {
+    with_conntrack(&Arc::new(Btf::running()?))
+}
+
+/// Reads the offsets from the kernel's BTF and, where conntrack is a module, the module's.
+pub fn with_conntrack(base: &Arc<Btf>) -> Result<Found, BtfError> {
+    let offsets = match Btf::module(base, CONNTRACK)? {
         // A split BTF answers for its base, too.
         Some(conntrack) => read(&conntrack),
-        None => read(&base),
+        None => read(base),
     };
     Ok(Found { offsets, absent: absent(&offsets) })
 }
