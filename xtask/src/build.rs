@@ -1,0 +1,72 @@
+//! `cargo xtask build`: the kernel object, then the daemon, which embeds it, and the lab.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::elf;
+use crate::progress::Progress;
+use crate::setup::choice::Toolchain;
+use crate::tool;
+use crate::workspace::Workspace;
+
+/// rustc's name of little-endian BPF.
+const TARGET: &str = "bpfel-unknown-none";
+
+/// What every build, test and lint of the user side selects. Always the same: another selection is another set of
+/// features, and the dependencies would be built once more.
+pub const USER_SIDE: [&str; 3] = ["--workspace", "--exclude", "netobs-ebpf"];
+
+/// Builds the kernel object and copies it to where the daemon's build script takes it from.
+pub fn kernel_object(workspace: &Workspace, progress: &mut Progress, toolchain: &Toolchain) -> Result<()> {
+    ensure!(cfg!(target_endian = "little"), "the kernel side is built for little-endian machines only");
+    let folder = workspace.target.join("bpf-build");
+    progress.step("build the kernel object", false, || {
+        let mut cargo = tool::cargo(workspace)?;
+        cargo
+            .args(["build", "--release", "--package", "netobs-ebpf", "--target", TARGET, "-Z", "build-std=core"])
+            .arg("--target-dir")
+            .arg(&folder)
+            .env("RUSTC", &toolchain.rustc)
+            // The distribution's compiler is a release; -Z options need its leave. A nightly ignores this.
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env_remove("RUSTC_WRAPPER")
+            .env_remove("RUSTC_WORKSPACE_WRAPPER")
+            .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &toolchain.linker)
+            .env("CARGO_ENCODED_RUSTFLAGS", kernel_flags().join("\x1f"));
+        tool::quiet(workspace, "kernel-object", &mut cargo)?;
+        publish(workspace, &fs::read(folder.join(TARGET).join("release").join("netobs-ebpf"))?)
+    })
+}
+
+/// BTF is made from debug information; `bpf_target_arch` chooses the layout of registers in `aya-ebpf`.
+fn kernel_flags() -> [String; 3] {
+    [
+        "-Cdebuginfo=2".to_owned(),
+        "-Clink-arg=--btf".to_owned(),
+        format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH),
+    ]
+}
+
+fn publish(workspace: &Workspace, object: &[u8]) -> Result<()> {
+    elf::check_bpf_object(object)?;
+    let path = workspace.kernel_object();
+    // An unchanged file keeps its time, so the daemon is not built again.
+    if fs::read(&path).is_ok_and(|old| old == object) {
+        return Ok(());
+    }
+    fs::create_dir_all(path.parent().context("no folder")?)?;
+    fs::write(&path, object).with_context(|| format!("could not write {}", path.display()))
+}
+
+/// Builds the daemon and the lab.
+pub fn user_side(workspace: &Workspace, progress: &mut Progress, release: bool) -> Result<()> {
+    progress.step("build the daemon and the lab", false, || {
+        let mut cargo = tool::cargo(workspace)?;
+        cargo.arg("build").args(USER_SIDE);
+        if release {
+            cargo.arg("--release");
+        }
+        tool::quiet(workspace, "build", &mut cargo)
+    })
+}

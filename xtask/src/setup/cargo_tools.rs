@@ -1,0 +1,44 @@
+//! cargo's extra commands that the gate uses, built into a cache of their own where the user has none.
+
+use anyhow::{Context as _, Result};
+
+use crate::progress::Progress;
+use crate::tool;
+use crate::workspace::{Workspace, find_in, search_path};
+
+/// Name and the version that is installed where there is none: pinned, so that a release which wants a newer compiler
+/// does not break set-up.
+const TOOLS: [(&str, &str); 3] = [("cargo-nextest", "0.9.143"), ("cargo-deny", "0.20.2"), ("cargo-machete", "0.9.2")];
+
+/// Installs what is missing.
+pub fn ensure(workspace: &Workspace, progress: &mut Progress) -> Result<()> {
+    let mut folders = search_path();
+    folders.push(workspace.tools_bin());
+    for (name, version) in TOOLS {
+        if find_in(&folders, name).is_none() {
+            install(workspace, progress, name, version)?;
+        }
+    }
+    Ok(())
+}
+
+fn install(workspace: &Workspace, progress: &mut Progress, name: &str, version: &str) -> Result<()> {
+    progress
+        .step(&format!("set-up: build {name} {version} (some minutes)"), false, || {
+            let mut cargo = tool::cargo(workspace)?;
+            cargo
+                .args(["install", name, "--version", version, "--locked", "--root"])
+                .arg(&workspace.tools)
+                // They run for seconds: time spent on optimising them never comes back.
+                .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+                .env("CARGO_PROFILE_RELEASE_LTO", "off")
+                .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+                .env("CARGO_PROFILE_RELEASE_DEBUG", "false");
+            if name == "cargo-nextest" {
+                // Without the feature that lets it replace itself.
+                cargo.args(["--no-default-features", "--features", "default-no-update"]);
+            }
+            tool::quiet(workspace, name, &mut cargo)
+        })
+        .with_context(|| format!("could not install {name}"))
+}

@@ -1,0 +1,51 @@
+//! Which packages of the distribution each purpose needs. Names are those of Debian and Ubuntu.
+
+use clap::ValueEnum;
+
+/// What the machine is to be able to do. Each includes building.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Purpose {
+    /// Build the kernel object and the daemon.
+    Build,
+    /// Run the lab (tests, demo): real rules, real DNS servers, real clients.
+    Lab,
+    /// Run the benches: the lab, and the tools netobs is compared with.
+    Bench,
+    /// Run the gate: the lab, and the tools that check the sources.
+    Check,
+}
+
+/// A package and the program in it that is used; a program in `PATH` counts, whoever put it there.
+#[derive(Clone, Copy, Debug)]
+pub struct Package {
+    /// Name for apt.
+    pub name: &'static str,
+    /// Program that shows that it is there.
+    pub program: &'static str,
+}
+
+const LAB: &[Package] = &[
+    Package { name: "iproute2", program: "ip" },
+    Package { name: "nftables", program: "nft" },
+    Package { name: "iptables", program: "iptables" },
+    Package { name: "iputils-ping", program: "ping" },
+    Package { name: "knot", program: "knotd" },
+    Package { name: "dnsdist", program: "dnsdist" },
+    Package { name: "bind9-dnsutils", program: "dig" },
+    Package { name: "conntrack", program: "conntrack" },
+];
+
+const BENCH: &[Package] = &[
+    Package { name: "bpftrace", program: "bpftrace" },
+    Package { name: "tcpdump", program: "tcpdump" },
+    Package { name: "hping3", program: "hping3" },
+];
+
+/// Packages for a purpose, without those of the kernel-side toolchain, which are chosen by probing.
+pub fn for_purpose(purpose: Purpose) -> Vec<Package> {
+    match purpose {
+        Purpose::Build => Vec::new(),
+        Purpose::Lab | Purpose::Check => LAB.to_vec(),
+        Purpose::Bench => [LAB, BENCH].concat(),
+    }
+}
