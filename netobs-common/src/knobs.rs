@@ -29,8 +29,16 @@ pub struct Knobs {
 
 impl Knobs {
     /// Defaults; `own_netns` is to be filled in.
-    pub const DEFAULT: Self =
-        Self { window_ns: 1_000_000_000, burst: [16, 2048], calm: [0, 1024], own_netns: 0, scope_all: 0, dns_ports: [53; 4], debug: 0, dns: 1 };
+    pub const DEFAULT: Self = Self {
+        window_ns: 1_000_000_000,
+        burst: [16, 2048],
+        calm: [0, 1024],
+        own_netns: 0,
+        scope_all: 0,
+        dns_ports: [53; 4],
+        debug: 0,
+        dns: 1,
+    };
 }
 
 const _: () = assert!(size_of::<Knobs>() == 64);

@@ -53,7 +53,9 @@ pub fn observe(
     let message_length = (u16::from_be(length) as usize).wrapping_sub(UDP_HEADER);
     let available = (ctx.len() as usize).wrapping_sub(message);
     let length = if message_length < available { message_length } else { available };
-    if !(DNS_HEADER..=usize::from(u16::MAX)).contains(&message_length) || !(DNS_HEADER..=usize::from(u16::MAX)).contains(&length) {
+    if !(DNS_HEADER..=usize::from(u16::MAX)).contains(&message_length)
+        || !(DNS_HEADER..=usize::from(u16::MAX)).contains(&length)
+    {
         state.counters.families[DNS].unparsed += 1;
         return;
     }

@@ -94,8 +94,7 @@ pub fn observe(ctx: &BtfTracePointContext) {
 /// Whether the daemon wants to hear of this network namespace.
 #[inline(always)]
 fn in_scope(netns: u32) -> bool {
-    global!(KNOBS.scope_all) != 0
-        || netns != 0 && (netns == global!(KNOBS.own_netns) || SCOPE.get_ptr(netns).is_some())
+    global!(KNOBS.scope_all) != 0 || netns != 0 && (netns == global!(KNOBS.own_netns) || SCOPE.get_ptr(netns).is_some())
 }
 
 /// Address of the network header and the linear bytes from there on, if it is set.

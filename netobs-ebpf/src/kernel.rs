@@ -21,6 +21,27 @@ pub fn load<T: Copy>(structure: usize, offset: u32) -> T {
     unsafe { core::ptr::read_volatile((structure + offset as usize) as *const T) }
 }
 
+/// Loads a pointer; `None` when it is null or no kernel address.
+#[inline(always)]
+pub fn pointer(structure: usize, offset: u32) -> Option<usize> {
+    let pointer: usize = load(structure, offset);
+    if pointer == 0 {
+        return None;
+    }
+    // The verifier wants to see the comparison with null for pointers under RCU, so the compiler must not merge it into
+    // the next one.
+    let pointer = opaque(pointer);
+    if pointer < KERNEL { None } else { Some(pointer) }
+}
+
+/// Hides from the compiler where a value comes from.
+#[inline(always)]
+fn opaque(mut value: usize) -> usize {
+    // SAFETY: no instructions at all.
+    unsafe { core::arch::asm!("/* {0} */", inout(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
 /// Copies a `T` from any kernel address.
 #[inline(always)]
 pub fn read<T: Copy>(address: usize) -> Option<T> {
@@ -32,15 +53,12 @@ pub fn read<T: Copy>(address: usize) -> Option<T> {
 /// data of socket queues, so it is believed only when it leads to an interface index and a namespace inode.
 #[inline(always)]
 pub fn device(skb: usize) -> Option<Device> {
-    let device: usize = load(skb, global!(OFFSETS.skb_dev));
-    if device < KERNEL {
-        return None;
-    }
+    let device = pointer(skb, global!(OFFSETS.skb_dev))?;
     let ifindex: u32 = load(device, global!(OFFSETS.dev_ifindex));
-    let net: usize = load(device, global!(OFFSETS.dev_net));
-    if ifindex == 0 || ifindex > i32::MAX as u32 || net < KERNEL {
+    if ifindex == 0 || ifindex > i32::MAX as u32 {
         return None;
     }
+    let net = pointer(device, global!(OFFSETS.dev_net))?;
     let netns: u32 = load(net, global!(OFFSETS.net_inum));
     (netns >= NAMESPACE_INODES).then_some(Device { address: device, ifindex, netns })
 }
@@ -75,14 +93,8 @@ const NEW_SYN_RECV: u8 = 12;
 #[inline(always)]
 pub fn socket(skb: usize) -> Socket {
     let mut socket = Socket::default();
-    let sock: usize = load(skb, global!(OFFSETS.skb_sk));
-    if sock < KERNEL {
-        return socket;
-    }
-    let net: usize = load(sock, global!(OFFSETS.sock_net));
-    if net < KERNEL {
-        return socket;
-    }
+    let Some(sock) = pointer(skb, global!(OFFSETS.skb_sk)) else { return socket };
+    let Some(net) = pointer(sock, global!(OFFSETS.sock_net)) else { return socket };
     let netns: u32 = load(net, global!(OFFSETS.net_inum));
     if netns < NAMESPACE_INODES {
         return socket;
@@ -94,12 +106,10 @@ pub fn socket(skb: usize) -> Socket {
     if state == TIME_WAIT || state == NEW_SYN_RECV || global!(OFFSETS.sock_cgroup) == ABSENT {
         return socket;
     }
-    let cgroup: usize = load(sock, global!(OFFSETS.sock_cgroup));
-    if cgroup >= KERNEL {
-        let directory: usize = load(cgroup, global!(OFFSETS.cgroup_kn));
-        if directory >= KERNEL {
-            socket.cgroup = load(directory, global!(OFFSETS.kn_id));
-        }
+    if let Some(cgroup) = pointer(sock, global!(OFFSETS.sock_cgroup))
+        && let Some(directory) = pointer(cgroup, global!(OFFSETS.cgroup_kn))
+    {
+        socket.cgroup = load(directory, global!(OFFSETS.kn_id));
     }
     socket
 }

@@ -5,7 +5,7 @@ use netobs_common::trail::hook;
 
 use crate::globals::global;
 use crate::headers;
-use crate::kernel::{load, read};
+use crate::kernel::{load, pointer, read};
 use crate::{drops, maps, trail};
 
 /// `enum nf_inet_hooks` (include/uapi/linux/netfilter.h).
@@ -21,7 +21,11 @@ pub fn observe(ctx: *mut c_void) {
     // SAFETY: the two fields of the context, see above.
     let (hook_state, skb) = unsafe { (*ctx.cast::<usize>(), *ctx.cast::<usize>().add(1)) };
     let number: u8 = load(hook_state, global!(OFFSETS.state_hook));
-    let point = trail::netfilter_point(number, ifindex(hook_state, global!(OFFSETS.state_in)), ifindex(hook_state, global!(OFFSETS.state_out)));
+    let point = trail::netfilter_point(
+        number,
+        ifindex(hook_state, global!(OFFSETS.state_in)),
+        ifindex(hook_state, global!(OFFSETS.state_out)),
+    );
     let trail = trail::of(state, skb as u64);
     let same = trail.packet == skb as u64 && trail.length > 0;
     let continues = match number {
@@ -67,6 +71,5 @@ pub fn first_digest(ethertype: u16, first: &[u8; 12]) -> u32 {
 /// Index of the interface that the hook state's field at `offset` points to; 0 where it has none.
 #[inline(always)]
 fn ifindex(hook_state: usize, offset: u32) -> u32 {
-    let device: usize = load(hook_state, offset);
-    if device == 0 { 0 } else { load(device, global!(OFFSETS.dev_ifindex)) }
+    pointer(hook_state, offset).map_or(0, |device| load(device, global!(OFFSETS.dev_ifindex)))
 }
