@@ -1,6 +1,7 @@
 //! `cargo xtask build`: the kernel object, then the daemon, which embeds it, and the lab.
 
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -69,4 +70,18 @@ pub fn user_side(workspace: &Workspace, progress: &mut Progress, release: bool) 
         }
         tool::quiet(workspace, "build", &mut cargo)
     })
+}
+
+/// The lints' pass over the kernel side. Clippy belongs to rustup's stable compiler, which has no `core` for BPF, and the
+/// compiler that can build one often comes without clippy; so the pass checks the crate for the host. What differs
+/// between the two targets is checked by the build itself.
+pub fn kernel_clippy(workspace: &Workspace) -> Result<Command> {
+    let mut cargo = tool::cargo(workspace)?;
+    cargo
+        .args(["clippy", "--package", "netobs-ebpf", "--target-dir"])
+        .arg(workspace.target.join("bpf-clippy"))
+        // As on BPF: a `no_std` program has nothing to unwind with.
+        .env("CARGO_PROFILE_DEV_PANIC", "abort")
+        .args(["--", "-Dwarnings"]);
+    Ok(cargo)
 }
