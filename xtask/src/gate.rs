@@ -30,7 +30,7 @@ pub fn run(workspace: &Workspace, progress: &mut Progress, options: &Options) ->
         println!("xtask test: the tests that match {filter:?} passed; the rest of the gate was not run");
         return Ok(());
     }
-    quiet(workspace, progress, "format", &["fmt", "--all", "--check"])?;
+    quiet(workspace, progress, "format", &["fmt", "--all", "--check", "--", "--color", "never"])?;
     progress.step("repository rules", false, || tidy::run(workspace))?;
     quiet(workspace, progress, "unused dependencies", &["machete"])?;
     deny::run(workspace, progress)?;
