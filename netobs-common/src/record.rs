@@ -48,8 +48,6 @@ pub struct Header {
 pub mod flags {
     /// [`super::DropRecord::tuples`] hold the packet's conntrack entry.
     pub const CONNTRACK: u8 = 1;
-    /// [`super::Header::ifindex`] was not taken from `skb->dev` but is the receiving interface (`skb_iif`).
-    pub const DEVICE_FROM_IIF: u8 = 2;
 }
 
 /// One direction of a conntrack entry (`struct nf_conntrack_tuple`).

@@ -1,7 +1,7 @@
 //! The way of a packet through one CPU: where the programs met it, remembered beside the counters so that a drop can
 //! say which hooks its packet passed, without a record per hook.
 
-use crate::counters::Counters;
+use crate::counters::{Counters, family};
 
 /// Codes of [`Point::hook`].
 pub mod hook {
@@ -62,6 +62,13 @@ pub struct Trail {
 pub struct CpuState {
     /// The kernel side of the loss ledger.
     pub counters: Counters,
+    /// Start of the current calm window of each family, `CLOCK_BOOTTIME` nanoseconds.
+    pub calm_start_ns: [u64; family::COUNT],
+    /// Records let through in it.
+    pub calm_used: [u64; family::COUNT],
+    /// Turns a pointer into a number: the verifier refuses shifts of pointers, but a pointer stored here comes back
+    /// as a scalar.
+    pub scratch: u64,
     /// Indexed by [`slot`].
     pub trails: [Trail; TRAILS],
 }
@@ -83,6 +90,6 @@ const _: () = {
     assert!(size_of::<Point>() == 12);
     assert!(size_of::<Trail>() == 24 + 12 * TRAIL_POINTS);
     assert!(TRAILS.is_power_of_two());
-    assert!(size_of::<CpuState>() == size_of::<Counters>() + TRAILS * size_of::<Trail>());
+    assert!(size_of::<CpuState>() == size_of::<Counters>() + 16 * family::COUNT + 8 + TRAILS * size_of::<Trail>());
     assert!(crate::record::DROP_POINTS == TRAIL_POINTS);
 };

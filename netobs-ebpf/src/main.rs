@@ -1,2 +1,94 @@
+//! netobs's kernel programs: entry points only.
+//!
+//! Every program observes and nothing else: tcx programs return `TCX_NEXT`, netfilter programs `NF_ACCEPT`.
 #![no_std]
 #![no_main]
+#![cfg_attr(target_arch = "bpf", allow(unstable_features), feature(asm_experimental_arch))]
+#![warn(missing_docs)]
+
+mod atomic;
+mod bucket;
+mod dns;
+mod drops;
+mod emit;
+mod globals;
+mod headers;
+mod kernel;
+mod maps;
+mod netfilter;
+mod tcx;
+mod trail;
+
+use aya_ebpf::cty::c_void;
+use aya_ebpf::macros::{btf_tracepoint, classifier};
+use aya_ebpf::programs::{BtfTracePointContext, TcContext};
+use netobs_common::trail::hook;
+
+/// `TCX_NEXT` / `TC_ACT_UNSPEC` (include/uapi/linux/bpf.h): whoever comes next decides.
+const NEXT: i32 = -1;
+/// `NF_ACCEPT` (include/uapi/linux/netfilter.h).
+const ACCEPT: i32 = 1;
+/// Bytes of an Ethernet header; loopback and veth have one too.
+const ETHERNET: usize = 14;
+
+/// Ingress of interfaces whose packets begin with a MAC header.
+#[classifier]
+pub fn tcx_ingress(ctx: TcContext) -> i32 {
+    tcx::observe(&ctx, hook::TCX_INGRESS, ETHERNET);
+    NEXT
+}
+
+/// Egress of interfaces whose packets begin with a MAC header.
+#[classifier]
+pub fn tcx_egress(ctx: TcContext) -> i32 {
+    tcx::observe(&ctx, hook::TCX_EGRESS, ETHERNET);
+    NEXT
+}
+
+/// Ingress of interfaces without a MAC header (tun, WireGuard, ipip).
+#[classifier]
+pub fn tcx_ingress_l3(ctx: TcContext) -> i32 {
+    tcx::observe(&ctx, hook::TCX_INGRESS, 0);
+    NEXT
+}
+
+/// Egress of interfaces without a MAC header.
+#[classifier]
+pub fn tcx_egress_l3(ctx: TcContext) -> i32 {
+    tcx::observe(&ctx, hook::TCX_EGRESS, 0);
+    NEXT
+}
+
+/// Returns `TCX_NEXT` and does nothing: what `cargo xtask bench progrun` compares with.
+#[classifier]
+pub fn empty(_ctx: TcContext) -> i32 {
+    NEXT
+}
+
+/// `skb:kfree_skb`: a packet was freed for a reason other than having been delivered.
+#[btf_tracepoint(function = "kfree_skb")]
+pub fn kfree_skb(ctx: BtfTracePointContext) -> i32 {
+    drops::observe(&ctx);
+    0
+}
+
+/// Netfilter hook. It sits in section "socket" because aya knows no netfilter section; the daemon loads it by hand as
+/// `BPF_PROG_TYPE_NETFILTER`, and nobody loads it as a socket filter.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "socket")]
+pub extern "C" fn netfilter_hook(ctx: *mut c_void) -> i32 {
+    netfilter::observe(ctx);
+    ACCEPT
+}
+
+/// Unreachable: nothing here panics, and the verifier would refuse a call to it.
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// "GPL" compatible: `bpf_probe_read_kernel` and others are for such programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

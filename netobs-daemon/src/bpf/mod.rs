@@ -1,1 +1,11 @@
-//! (being built)
+//! The kernel programs: the embedded object, loading, attaching, rings and counters. The only user of aya.
+
+pub mod buckets;
+pub mod counters;
+pub mod load;
+pub mod netfilter;
+pub mod object;
+pub mod rings;
+mod sys;
+pub mod tcx;
+pub mod tracepoint;

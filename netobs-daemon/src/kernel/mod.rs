@@ -1,1 +1,10 @@
-//! (being built)
+//! What the running kernel can do and how it is laid out. Nothing here loads a program.
+
+pub mod btf;
+pub mod clock;
+pub mod facts;
+pub mod offsets;
+pub mod preflight;
+pub mod reasons;
+pub mod scope;
+pub mod symbols;

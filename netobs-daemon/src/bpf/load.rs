@@ -1,0 +1,144 @@
+//! Loading: sizes and constants in, verified programs out.
+
+use aya::maps::{HashMap, Map, MapData};
+use aya::programs::{BtfTracePoint, SchedClassifier};
+use aya::{Btf, Ebpf, EbpfLoader};
+use netobs_common::knobs::Knobs;
+use netobs_common::names;
+use netobs_common::offsets::Offsets;
+use zerocopy::IntoBytes as _;
+
+use super::object::{self, ObjectError};
+
+/// What the kernel side is built with.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Constants.
+    pub knobs: Knobs,
+    /// Offsets from BTF.
+    pub offsets: Offsets,
+    /// Bytes of each ring; a power of two, at least a page.
+    pub ring_bytes: u32,
+    /// Entries of the table of coalescing buckets.
+    pub buckets: u32,
+}
+
+/// Loading failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The object.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// The kernel refused the object's maps.
+    #[error("the kernel refused the maps: {0}")]
+    Maps(#[from] aya::EbpfError),
+    /// The object lacks what this daemon needs.
+    #[error("the embedded kernel object has no {0}")]
+    Lacks(&'static str),
+    /// A map operation.
+    #[error(transparent)]
+    Map(#[from] aya::maps::MapError),
+}
+
+/// The loaded object: maps exist, programs are known but each is loaded when its hook asks for it.
+pub struct Loaded {
+    /// aya's view.
+    pub ebpf: Ebpf,
+}
+
+/// Creates the maps and prepares the programs.
+pub fn load(settings: &Settings) -> Result<Loaded, LoadError> {
+    object::parse()?;
+    let log_level: u8 = if settings.knobs.debug == 0 { 0 } else { u8::MAX };
+    let ebpf = EbpfLoader::new()
+        .override_global(names::OFFSETS, settings.offsets.as_bytes(), true)
+        .override_global(names::KNOBS, settings.knobs.as_bytes(), true)
+        .override_global(aya_log::LEVEL, &log_level, false)
+        .map_max_entries(names::RING_DROP, settings.ring_bytes)
+        .map_max_entries(names::RING_DNS, settings.ring_bytes)
+        .map_max_entries(names::BUCKETS, settings.buckets)
+        .load(object::OBJECT)?;
+    Ok(Loaded { ebpf })
+}
+
+impl Loaded {
+    /// Loads a classifier.
+    pub fn classifier(&mut self, name: &'static str) -> Result<&mut SchedClassifier, ProgramError> {
+        let program: &mut SchedClassifier = self.ebpf.program_mut(name).ok_or(ProgramError::Lacks(name))?.try_into()?;
+        program.load()?;
+        Ok(program)
+    }
+
+    /// Loads a BTF tracepoint program for `tracepoint`.
+    pub fn tracepoint(
+        &mut self,
+        name: &'static str,
+        tracepoint: &str,
+        btf: &Btf,
+    ) -> Result<&mut BtfTracePoint, ProgramError> {
+        let program: &mut BtfTracePoint = self.ebpf.program_mut(name).ok_or(ProgramError::Lacks(name))?.try_into()?;
+        program.load(tracepoint, btf)?;
+        Ok(program)
+    }
+
+    /// Takes a map out, to be owned by whoever uses it.
+    pub fn take(&mut self, name: &'static str) -> Result<Map, LoadError> {
+        self.ebpf.take_map(name).ok_or(LoadError::Lacks(name))
+    }
+
+    /// Takes out the set of observed network namespaces.
+    pub fn take_scope(&mut self) -> Result<Scope, LoadError> {
+        Ok(Scope { map: HashMap::try_from(self.take(names::SCOPE)?)?, members: Vec::new() })
+    }
+}
+
+/// A program was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// The object lacks it.
+    #[error("the embedded kernel object has no program {0}")]
+    Lacks(&'static str),
+    /// The kernel or aya refused it.
+    #[error("{}", with_sources(.0))]
+    Refused(#[from] aya::programs::ProgramError),
+}
+
+/// The error and what caused it, without the verifier's instruction listing.
+fn with_sources(error: &aya::programs::ProgramError) -> String {
+    if let aya::programs::ProgramError::LoadError { io_error, verifier_log } = error {
+        let log = verifier_log.to_string();
+        let tail: Vec<&str> = log.lines().rev().take(4).collect();
+        return format!("{io_error}; verifier: {}", tail.into_iter().rev().collect::<Vec<_>>().join(" | "));
+    }
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// The network namespaces that drops are observed in, besides the daemon's own.
+pub struct Scope {
+    map: HashMap<MapData, u32, u8>,
+    members: Vec<u32>,
+}
+
+impl Scope {
+    /// Makes `inodes` the observed namespaces. Returns how many did not fit.
+    pub fn set(&mut self, inodes: &[u32]) -> usize {
+        for gone in self.members.iter().filter(|inode| !inodes.contains(inode)) {
+            // It may have been removed already: nothing to do then.
+            let _ = self.map.remove(gone);
+        }
+        let mut refused = 0;
+        for inode in inodes.iter().filter(|inode| !self.members.contains(inode)) {
+            if self.map.insert(inode, 1, 0).is_err() {
+                refused += 1;
+            }
+        }
+        self.members = inodes.to_vec();
+        refused
+    }
+}

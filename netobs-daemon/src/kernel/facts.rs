@@ -1,0 +1,25 @@
+//! Everything that is taken from BTF, in one reading of it.
+
+use std::sync::Arc;
+
+use super::btf::{Btf, BtfError};
+use super::offsets;
+use super::reasons::Reasons;
+
+/// What the kernel's BTF says, as far as the daemon needs it.
+#[derive(Debug)]
+pub struct Facts {
+    /// Where the fields lie that the programs read.
+    pub offsets: offsets::Found,
+    /// Names of drop reasons.
+    pub reasons: Reasons,
+}
+
+impl Facts {
+    /// Reads the running kernel's BTF; its 5 to 10 MB are freed before this returns.
+    pub fn read() -> Result<Self, BtfError> {
+        let base = Arc::new(Btf::running()?);
+        let reasons = Reasons::from_btf(&base);
+        Ok(Self { offsets: offsets::with_conntrack(&base)?, reasons })
+    }
+}

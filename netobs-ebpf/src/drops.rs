@@ -1,0 +1,266 @@
+//! Drops: `skb:kfree_skb` with everything that explains it.
+
+use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, generated::bpf_probe_read_kernel};
+use aya_ebpf::programs::BtfTracePointContext;
+use netobs_common::ABI_VERSION;
+use netobs_common::counters::family::DROP;
+use netobs_common::offsets::ABSENT;
+use netobs_common::record::{BucketKey, DROP_HEADERS, DropRecord, Header, Tuple, flags, kind};
+use netobs_common::trail::{CpuState, Point, TRAIL_POINTS};
+
+use crate::globals::global;
+use crate::headers::{IPV4, IPV6};
+use crate::kernel::{Device, device, load, read, socket};
+use crate::maps::{self, RING_DROP, SCOPE};
+use crate::netfilter::first_digest;
+use crate::{bucket, emit, trail};
+
+/// Looks at one freed packet. Arguments of the tracepoint (include/trace/events/skb.h): skb, location, reason.
+#[inline(always)]
+pub fn observe(ctx: &BtfTracePointContext) {
+    let Some(state) = maps::cpu_state() else { return };
+    state.counters.families[DROP].runs += 1;
+    let skb: usize = ctx.arg(0);
+    let ethertype: u16 = load(skb, global!(OFFSETS.skb_protocol));
+    if ethertype != IPV4 && ethertype != IPV6 {
+        state.counters.families[DROP].not_network += 1;
+        return;
+    }
+    let device = device(skb);
+    let socket = socket(skb);
+    let netns = device.as_ref().map_or(socket.netns, |device| device.netns);
+    if !in_scope(netns) {
+        state.counters.families[DROP].out_of_scope += 1;
+        return;
+    }
+    state.counters.families[DROP].seen += 1;
+
+    let mut headers = [0u8; DROP_HEADERS];
+    let headers_length = copy_headers(skb, &mut headers);
+    let reason: u32 = ctx.arg(2);
+    let length: u32 = load(skb, global!(OFFSETS.skb_len));
+    // SAFETY: no preconditions.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    let mut key = key(&headers, headers_length, ethertype);
+    key.reason = reason;
+    key.netns = netns;
+    key.ifindex = device.as_ref().map_or(0, |device| device.ifindex);
+    if !bucket::admit::<DROP>(state, &mut key, length, now) {
+        return;
+    }
+    let Some(mut entry) = RING_DROP.reserve::<DropRecord>(0) else {
+        state.counters.families[DROP].ring_full += 1;
+        return;
+    };
+    let mut first = [0u8; 12];
+    first.copy_from_slice(&headers[..12]);
+    let digest = if headers_length >= 20 { first_digest(ethertype, &first) } else { 0 };
+    let record = entry.as_mut_ptr();
+    let mut bits = 0;
+    // SAFETY: `record` is ring memory of the record's size and alignment; every byte of it is written below.
+    unsafe {
+        (&raw mut (*record).location).write(ctx.arg(1));
+        (&raw mut (*record).reason).write(reason);
+        (&raw mut (*record).length).write(length);
+        (&raw mut (*record).gso_size).write(gso_size(skb));
+        (&raw mut (*record).ethertype).write(u16::from_be(ethertype));
+        (&raw mut (*record).socket_family).write(socket.family);
+        (&raw mut (*record).headers_length).write(headers_length as u8);
+        (&raw mut (*record).padding).write([0]);
+        (&raw mut (*record).headers).write(headers);
+        write_device(record, device.as_ref());
+        if write_conntrack(record, skb) {
+            bits |= flags::CONNTRACK;
+        }
+        write_points(record, state, skb, digest);
+        (&raw mut (*record).header).write(Header {
+            abi: ABI_VERSION,
+            kind: kind::DROP,
+            flags: bits,
+            length: size_of::<DropRecord>() as u32,
+            boot_ns: now,
+            packet: skb as u64,
+            cgroup: socket.cgroup,
+            netns,
+            ifindex: device.as_ref().map_or(0, |device| device.ifindex),
+            digest,
+            cpu: aya_ebpf::helpers::bpf_get_smp_processor_id() as u32,
+        });
+    }
+    entry.submit(emit::wake_flags());
+    state.counters.families[DROP].submitted += 1;
+}
+
+/// Whether the daemon wants to hear of this network namespace.
+#[inline(always)]
+fn in_scope(netns: u32) -> bool {
+    global!(KNOBS.scope_all) != 0 || netns != 0 && (netns == global!(KNOBS.own_netns) || SCOPE.get_ptr(netns).is_some())
+}
+
+/// Address of the network header and the linear bytes from there on, if it is set.
+#[inline(always)]
+pub fn network_header(skb: usize) -> Option<(usize, u32)> {
+    let head: usize = load(skb, global!(OFFSETS.skb_head));
+    let offset: u16 = load(skb, global!(OFFSETS.skb_network_header));
+    let tail: u32 = load(skb, global!(OFFSETS.skb_tail));
+    // ~0: not set (skb_network_header_was_set, since 6.2; 0 before a header is set).
+    if offset == u16::MAX || tail <= u32::from(offset) {
+        return None;
+    }
+    Some((head + usize::from(offset), tail - u32::from(offset)))
+}
+
+/// Copies what there is of the network header and what follows; returns how many bytes.
+#[inline(always)]
+fn copy_headers(skb: usize, headers: &mut [u8; DROP_HEADERS]) -> usize {
+    let Some((address, available)) = network_header(skb) else { return 0 };
+    let length = if available < DROP_HEADERS as u32 { available } else { DROP_HEADERS as u32 };
+    if length == 0 {
+        return 0;
+    }
+    // SAFETY: the helper checks the address; length is between 1 and the buffer's size.
+    let failed = unsafe { bpf_probe_read_kernel(headers.as_mut_ptr().cast(), length, address as *const _) };
+    if failed == 0 { length as usize } else { 0 }
+}
+
+/// What makes this drop one of a burst. Ports only where they directly follow a header without options.
+#[inline(always)]
+fn key(headers: &[u8; DROP_HEADERS], length: usize, ethertype: u16) -> BucketKey {
+    let mut key = BucketKey {
+        source: [0; 16],
+        destination: [0; 16],
+        netns: 0,
+        ifindex: 0,
+        reason: 0,
+        destination_port: [0; 2],
+        protocol: 0,
+        kind: kind::DROP,
+        ip_version: 0,
+        response: 0,
+        padding: [0; 2],
+    };
+    if ethertype == IPV4 && length >= 20 {
+        key.ip_version = 4;
+        key.protocol = headers[9];
+        key.source[..4].copy_from_slice(&headers[12..16]);
+        key.destination[..4].copy_from_slice(&headers[16..20]);
+        let fragment = u16::from_be_bytes([headers[6], headers[7]]) & 0x1fff;
+        if headers[0] == 0x45 && fragment == 0 && length >= 24 && has_ports(key.protocol) {
+            key.destination_port = [headers[22], headers[23]];
+        }
+    } else if ethertype == IPV6 && length >= 40 {
+        key.ip_version = 6;
+        key.protocol = headers[6];
+        key.source.copy_from_slice(&headers[8..24]);
+        key.destination.copy_from_slice(&headers[24..40]);
+        if length >= 44 && has_ports(key.protocol) {
+            key.destination_port = [headers[42], headers[43]];
+        }
+    }
+    key
+}
+
+/// TCP, UDP, SCTP.
+#[inline(always)]
+fn has_ports(protocol: u8) -> bool {
+    protocol == 6 || protocol == 17 || protocol == 132
+}
+
+/// `skb_shared_info.gso_size`; `u16::MAX` when it cannot be read.
+#[inline(always)]
+fn gso_size(skb: usize) -> u16 {
+    let head: usize = load(skb, global!(OFFSETS.skb_head));
+    let end: u32 = load(skb, global!(OFFSETS.skb_end));
+    read(head + end as usize + global!(OFFSETS.shinfo_gso_size) as usize).unwrap_or(u16::MAX)
+}
+
+/// Writes name and MTU of the interface.
+#[inline(always)]
+unsafe fn write_device(record: *mut DropRecord, device: Option<&Device>) {
+    let mut name = [0u8; 16];
+    let mut mtu = 0;
+    if let Some(device) = device {
+        mtu = load(device.address, global!(OFFSETS.dev_mtu));
+        if let Some(bytes) = read(device.address + global!(OFFSETS.dev_name) as usize) {
+            name = bytes;
+        }
+    }
+    // SAFETY: the caller's record is writable memory.
+    unsafe {
+        (&raw mut (*record).mtu).write(mtu);
+        (&raw mut (*record).device).write(name);
+    }
+}
+
+/// Low bits of `skb->_nfct` hold the state of the packet within its connection (`NFCT_INFOMASK`).
+const NFCT_PTRMASK: usize = !7;
+
+/// Writes the packet's conntrack entry; whether there is one. The entry belongs to the packet, so it lives.
+#[inline(always)]
+unsafe fn write_conntrack(record: *mut DropRecord, skb: usize) -> bool {
+    let mut tuples = [EMPTY; 2];
+    let mut status = 0;
+    let mut found = false;
+    if global!(OFFSETS.skb_nfct) != ABSENT && global!(OFFSETS.ct_original) != ABSENT {
+        let entry: usize = load(skb, global!(OFFSETS.skb_nfct));
+        let entry = entry & NFCT_PTRMASK;
+        if entry != 0 {
+            let original = tuple(entry + global!(OFFSETS.ct_original) as usize);
+            let reply = tuple(entry + global!(OFFSETS.ct_reply) as usize);
+            let bits: Option<u64> = read(entry + global!(OFFSETS.ct_status) as usize);
+            if let (Some(original), Some(reply), Some(bits)) = (original, reply, bits) {
+                tuples = [original, reply];
+                status = bits as u32;
+                // An untracked packet has a template without addresses.
+                found = original.family != 0;
+            }
+        }
+    }
+    // SAFETY: the caller's record is writable memory.
+    unsafe {
+        (&raw mut (*record).tuples).write(tuples);
+        (&raw mut (*record).conntrack_status).write(status);
+    }
+    found
+}
+
+const EMPTY: Tuple = Tuple {
+    source: [0; 16],
+    destination: [0; 16],
+    source_port: [0; 2],
+    destination_port: [0; 2],
+    family: 0,
+    protocol: 0,
+    padding: [0; 2],
+};
+
+/// Reads a `struct nf_conntrack_tuple`.
+#[inline(always)]
+fn tuple(address: usize) -> Option<Tuple> {
+    Some(Tuple {
+        source: read(address + global!(OFFSETS.tuple_source) as usize)?,
+        destination: read(address + global!(OFFSETS.tuple_destination) as usize)?,
+        source_port: read(address + global!(OFFSETS.tuple_source_port) as usize)?,
+        destination_port: read(address + global!(OFFSETS.tuple_destination_port) as usize)?,
+        family: read(address + global!(OFFSETS.tuple_family) as usize)?,
+        protocol: read(address + global!(OFFSETS.tuple_protocol) as usize)?,
+        padding: [0; 2],
+    })
+}
+
+/// Writes where the packet was met, if the trail at its address really is its own.
+#[inline(always)]
+unsafe fn write_points(record: *mut DropRecord, state: &mut CpuState, skb: usize, digest: u32) {
+    let trail = trail::of(state, skb as u64);
+    let mut points = [Point { ifindex: 0, out_ifindex: 0, hook: 0, padding: [0; 3] }; TRAIL_POINTS];
+    let mut length = 0;
+    if trail.packet == skb as u64 && trail.digest == digest && digest != 0 {
+        points = trail.points;
+        length = trail.length as u8;
+    }
+    // SAFETY: the caller's record is writable memory.
+    unsafe {
+        (&raw mut (*record).points).write(points);
+        (&raw mut (*record).points_length).write(length);
+    }
+}

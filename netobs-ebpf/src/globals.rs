@@ -1,0 +1,27 @@
+//! Read-only globals that the daemon fills in before loading: constants to the verifier, which prunes what they rule out.
+
+use netobs_common::ABI_VERSION;
+use netobs_common::knobs::Knobs;
+use netobs_common::offsets::Offsets;
+
+/// Tells the daemon which ABI this object speaks.
+#[unsafe(no_mangle)]
+#[used]
+pub static NETOBS_ABI: u16 = ABI_VERSION;
+
+/// Where fields lie in the running kernel's structures.
+#[unsafe(no_mangle)]
+pub static OFFSETS: Offsets = Offsets::ABSENT;
+
+/// What the daemon wants.
+#[unsafe(no_mangle)]
+pub static KNOBS: Knobs = Knobs::DEFAULT;
+
+/// Reads a field of a global. Volatile, because the value at run time is not the one the compiler sees.
+macro_rules! global {
+    ($global:ident . $field:ident $([$index:expr])?) => {
+        // SAFETY: the pointer is to an initialised static that nobody writes while a program runs.
+        unsafe { core::ptr::read_volatile(&raw const $crate::globals::$global.$field $([$index])?) }
+    };
+}
+pub(crate) use global;

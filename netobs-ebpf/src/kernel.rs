@@ -1,0 +1,115 @@
+//! Reading kernel structures at the offsets that the daemon found in BTF.
+
+use aya_ebpf::helpers::bpf_probe_read_kernel;
+use netobs_common::offsets::ABSENT;
+
+use crate::globals::global;
+
+/// Lowest address of kernel memory on 64-bit machines (x86-64 with 5-level paging: 0xff00…; arm64: 0xfff0… at most 52
+/// bits). Anything below is not a pointer to a kernel structure.
+const KERNEL: usize = 0xff00_0000_0000_0000;
+
+/// Inodes of namespaces are allocated from 0xf0000000 (`PROC_DYNAMIC_FIRST`, fs/proc/generic.c); the initial ones have
+/// fixed ones just below since 6.18. A garbage pointer gives something else.
+const NAMESPACE_INODES: u32 = 0xefff_0000;
+
+/// Loads a `T` at `offset` of a structure behind a pointer that the verifier knows by BTF. A bad address gives zeros
+/// (the kernel's fault handling for such loads).
+#[inline(always)]
+pub fn load<T: Copy>(structure: usize, offset: u32) -> T {
+    // SAFETY: the verifier only lets this through for BTF pointers, whose loads cannot fault.
+    unsafe { core::ptr::read_volatile((structure + offset as usize) as *const T) }
+}
+
+/// Loads a pointer; `None` when it is null or no kernel address.
+#[inline(always)]
+pub fn pointer(structure: usize, offset: u32) -> Option<usize> {
+    let pointer: usize = load(structure, offset);
+    if pointer == 0 {
+        return None;
+    }
+    // The verifier wants to see the comparison with null for pointers under RCU, so the compiler must not merge it into
+    // the next one.
+    let pointer = opaque(pointer);
+    if pointer < KERNEL { None } else { Some(pointer) }
+}
+
+/// Hides from the compiler where a value comes from.
+#[inline(always)]
+fn opaque(mut value: usize) -> usize {
+    // SAFETY: no instructions at all.
+    unsafe { core::arch::asm!("/* {0} */", inout(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// Copies a `T` from any kernel address.
+#[inline(always)]
+pub fn read<T: Copy>(address: usize) -> Option<T> {
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
+}
+
+/// Interface of a packet, with its namespace, where `skb->dev` really is one. The field shares its space with scratch
+/// data of socket queues, so it is believed only when it leads to an interface index and a namespace inode.
+#[inline(always)]
+pub fn device(skb: usize) -> Option<Device> {
+    let device = pointer(skb, global!(OFFSETS.skb_dev))?;
+    let ifindex: u32 = load(device, global!(OFFSETS.dev_ifindex));
+    if ifindex == 0 || ifindex > i32::MAX as u32 {
+        return None;
+    }
+    let net = pointer(device, global!(OFFSETS.dev_net))?;
+    let netns: u32 = load(net, global!(OFFSETS.net_inum));
+    (netns >= NAMESPACE_INODES).then_some(Device { address: device, ifindex, netns })
+}
+
+/// An interface.
+pub struct Device {
+    /// `struct net_device`.
+    pub address: usize,
+    /// Index.
+    pub ifindex: u32,
+    /// Inode of its namespace.
+    pub netns: u32,
+}
+
+/// Owning socket of a packet.
+#[derive(Clone, Copy, Default)]
+pub struct Socket {
+    /// Inode of its namespace; 0: unknown.
+    pub netns: u32,
+    /// Address family; 0: no socket.
+    pub family: u8,
+    /// cgroup v2 id; 0: none, or not a full socket.
+    pub cgroup: u64,
+}
+
+/// `TCP_TIME_WAIT` and `TCP_NEW_SYN_RECV` (include/net/tcp_states.h): such sockets are only a `struct sock_common`.
+const TIME_WAIT: u8 = 6;
+const NEW_SYN_RECV: u8 = 12;
+
+/// Owning socket of a packet, as far as it can be told. The field shares its space with the offset of a fragment, which
+/// is no kernel address.
+#[inline(always)]
+pub fn socket(skb: usize) -> Socket {
+    let mut socket = Socket::default();
+    let Some(sock) = pointer(skb, global!(OFFSETS.skb_sk)) else { return socket };
+    let Some(net) = pointer(sock, global!(OFFSETS.sock_net)) else { return socket };
+    let netns: u32 = load(net, global!(OFFSETS.net_inum));
+    if netns < NAMESPACE_INODES {
+        return socket;
+    }
+    socket.netns = netns;
+    let family: u16 = load(sock, global!(OFFSETS.sock_family));
+    socket.family = family as u8;
+    let state: u8 = load(sock, global!(OFFSETS.sock_state));
+    if state == TIME_WAIT || state == NEW_SYN_RECV || global!(OFFSETS.sock_cgroup) == ABSENT {
+        return socket;
+    }
+    if let Some(cgroup) = pointer(sock, global!(OFFSETS.sock_cgroup))
+        && let Some(directory) = pointer(cgroup, global!(OFFSETS.cgroup_kn))
+    {
+        socket.cgroup = load(directory, global!(OFFSETS.kn_id));
+    }
+    socket
+}

@@ -1,0 +1,40 @@
+//! The maps. Sizes are defaults; the daemon sets those of its configuration at load.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use netobs_common::record::{Bucket, BucketKey};
+use netobs_common::trail::CpuState;
+
+/// Drops; see `netobs_common::names`.
+#[map]
+pub static RING_DROP: RingBuf = RingBuf::with_byte_size(1 << 21, 0);
+
+/// DNS messages.
+#[map]
+pub static RING_DNS: RingBuf = RingBuf::with_byte_size(1 << 21, 0);
+
+/// Counters and trails.
+#[map]
+pub static CPU_STATE: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);
+
+/// 1 while the reader sleeps.
+#[map]
+pub static ARMED: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Token buckets of bursts.
+#[map]
+pub static BUCKETS: HashMap<BucketKey, Bucket> = HashMap::with_max_entries(8192, 0);
+
+/// Network namespaces to observe.
+#[map]
+pub static SCOPE: HashMap<u32, u8> = HashMap::with_max_entries(4096, 0);
+
+/// This CPU's state.
+#[inline(always)]
+pub fn cpu_state() -> Option<&'static mut CpuState> {
+    let state = CPU_STATE.get_ptr_mut(0)?;
+    // SAFETY: the value belongs to this CPU. A program that nests (softirq in process context) may change it between
+    // two of our instructions; counters are then off by nothing, because each update is one add in memory, and
+    // trails are checked against the packet before they are believed.
+    Some(unsafe { &mut *state })
+}
