@@ -31,8 +31,9 @@ pub fn kernel_object(workspace: &Workspace, progress: &mut Progress, toolchain: 
             .env("RUSTC", &toolchain.rustc)
             // The distribution's compiler is a release; -Z options need its leave. A nightly ignores this.
             .env("RUSTC_BOOTSTRAP", "1")
-            .env_remove("RUSTC_WRAPPER")
-            .env_remove("RUSTC_WORKSPACE_WRAPPER")
+            // Empty: none, whatever cargo's configuration says. A compiler cache knows rustup's compilers only.
+            .env("RUSTC_WRAPPER", "")
+            .env("RUSTC_WORKSPACE_WRAPPER", "")
             .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &toolchain.linker)
             .env("CARGO_ENCODED_RUSTFLAGS", kernel_flags().join("\x1f"));
         tool::quiet(workspace, "kernel-object", &mut cargo)?;
