@@ -30,6 +30,7 @@ fn has_advisories() -> bool {
     let home = std::env::var_os("CARGO_HOME")
         .map(std::path::PathBuf::from)
         .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
-    home.and_then(|home| std::fs::read_dir(home.join("advisory-dbs")).ok())
-        .is_some_and(|mut entries| entries.next().is_some())
+    let Some(entries) = home.and_then(|home| std::fs::read_dir(home.join("advisory-dbs")).ok()) else { return false };
+    // A lock file alone is left behind by an attempt without a network.
+    entries.flatten().any(|entry| entry.path().is_dir())
 }
