@@ -1,6 +1,7 @@
 //! `cargo xtask build`: the kernel object, then the daemon, which embeds it, and the lab.
 
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -30,8 +31,9 @@ pub fn kernel_object(workspace: &Workspace, progress: &mut Progress, toolchain: 
             .env("RUSTC", &toolchain.rustc)
             // The distribution's compiler is a release; -Z options need its leave. A nightly ignores this.
             .env("RUSTC_BOOTSTRAP", "1")
-            .env_remove("RUSTC_WRAPPER")
-            .env_remove("RUSTC_WORKSPACE_WRAPPER")
+            // Empty: none, whatever cargo's configuration says. A compiler cache knows rustup's compilers only.
+            .env("RUSTC_WRAPPER", "")
+            .env("RUSTC_WORKSPACE_WRAPPER", "")
             .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &toolchain.linker)
             .env("CARGO_ENCODED_RUSTFLAGS", kernel_flags().join("\x1f"));
         tool::quiet(workspace, "kernel-object", &mut cargo)?;
@@ -69,4 +71,18 @@ pub fn user_side(workspace: &Workspace, progress: &mut Progress, release: bool) 
         }
         tool::quiet(workspace, "build", &mut cargo)
     })
+}
+
+/// The lints' pass over the kernel side. Clippy belongs to rustup's stable compiler, which has no `core` for BPF, and the
+/// compiler that can build one often comes without clippy; so the pass checks the crate for the host. What differs
+/// between the two targets is checked by the build itself.
+pub fn kernel_clippy(workspace: &Workspace) -> Result<Command> {
+    let mut cargo = tool::cargo(workspace)?;
+    cargo
+        .args(["clippy", "--package", "netobs-ebpf", "--target-dir"])
+        .arg(workspace.target.join("bpf-clippy"))
+        // As on BPF: a `no_std` program has nothing to unwind with.
+        .env("CARGO_PROFILE_DEV_PANIC", "abort")
+        .args(["--", "-Dwarnings"]);
+    Ok(cargo)
 }

@@ -29,9 +29,7 @@ fn sections(object: &[u8]) -> Result<BTreeSet<String>> {
     }
     let table = usize::try_from(u64_at(object, 40)?)?;
     let entry_size = usize::from(u16_at(object, 58)?);
-    let header = |index: u16| {
-        Ok::<_, anyhow::Error>(table.checked_add(usize::from(index) * entry_size).context("section table")?)
-    };
+    let header = |index: u16| table.checked_add(usize::from(index) * entry_size).context("section table");
     // Elf64_Shdr: sh_name 0, sh_offset 24.
     let names = usize::try_from(u64_at(object, header(u16_at(object, 62)?)? + 24)?)?;
     (0..u16_at(object, 60)?)

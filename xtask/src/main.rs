@@ -1,17 +1,23 @@
 //! netobs's own commands: set-up, build, gate, and the runs of the lab. `cargo xtask --help` lists them.
 
 mod build;
+mod deny;
 mod elf;
+mod gate;
+mod launch;
 mod progress;
 mod setup;
+mod tidy;
 mod tool;
 mod workspace;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::launch::LabRun;
 use crate::progress::Progress;
 use crate::setup::packages::Purpose;
 use crate::workspace::Workspace;
@@ -25,11 +31,34 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Install what is missing on this machine; the other commands do so by themselves
-    Setup {
-        /// What the machine is to be able to do
-        #[arg(long = "for", value_enum, default_value = "check")]
-        purpose: Purpose,
+    /// Show netobs at work on a node made of network namespaces, with faults that happen one after another
+    Demo {
+        /// End by itself; exit code 0 only if each fault was seen with the right pods
+        #[arg(long)]
+        once: bool,
+        /// Further arguments of `netobs-lab demo`
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Run netobs on this machine itself, with names from a kubeconfig or from inside a cluster where there is one
+    Run {
+        /// Arguments of `netobs run`
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
+    /// The gate: format, rules, lints, dependencies, all tests, documentation
+    Test(gate::Options),
+    /// Run a suite of the lab and print the table of its cases
+    Lab {
+        /// Name of the suite, and further arguments of `netobs-lab lab`
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        suite: Vec<OsString>,
+    },
+    /// Run benches, each ending in a line `bench NAME: ratio R goal G`
+    Bench {
+        /// Names of benches, and further arguments of `netobs-lab bench`
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        names: Vec<OsString>,
     },
     /// Build the kernel object, the daemon and the lab
     Build {
@@ -37,10 +66,16 @@ enum Action {
         #[arg(long)]
         release: bool,
     },
+    /// Install what is missing on this machine; the other commands do so by themselves
+    Setup {
+        /// What the machine is to be able to do
+        #[arg(long = "for", value_enum, default_value = "check")]
+        purpose: Purpose,
+    },
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse().command) {
+    match run(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -49,19 +84,36 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(action: &Action) -> Result<()> {
+fn run(action: Action) -> Result<()> {
     let workspace = Workspace::find()?;
     let mut progress = Progress::new();
     match action {
-        Action::Setup { purpose } => {
-            let toolchain = setup::prepare(&workspace, &mut progress, *purpose)?;
-            println!("ready; kernel side: {} with {}", toolchain.rustc.display(), toolchain.linker.display());
-            Ok(())
+        Action::Demo { once, mut arguments } => {
+            if once {
+                arguments.insert(0, "--once".into());
+            }
+            let demo = LabRun { command: "demo", purpose: Purpose::Lab, release: false, arguments };
+            launch::lab(&workspace, &mut progress, &demo)
+        }
+        Action::Run { arguments } => launch::daemon(&workspace, &mut progress, &arguments),
+        Action::Test(options) => gate::run(&workspace, &mut progress, &options),
+        Action::Lab { suite } => {
+            let run = LabRun { command: "lab", purpose: Purpose::Lab, release: false, arguments: suite };
+            launch::lab(&workspace, &mut progress, &run)
+        }
+        Action::Bench { names } => {
+            let run = LabRun { command: "bench", purpose: Purpose::Bench, release: true, arguments: names };
+            launch::lab(&workspace, &mut progress, &run)
         }
         Action::Build { release } => {
             let toolchain = setup::prepare(&workspace, &mut progress, Purpose::Build)?;
             build::kernel_object(&workspace, &mut progress, &toolchain)?;
-            build::user_side(&workspace, &mut progress, *release)
+            build::user_side(&workspace, &mut progress, release)
+        }
+        Action::Setup { purpose } => {
+            let toolchain = setup::prepare(&workspace, &mut progress, purpose)?;
+            println!("ready; kernel side: {} with {}", toolchain.rustc.display(), toolchain.linker.display());
+            Ok(())
         }
     }
 }

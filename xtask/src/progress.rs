@@ -63,8 +63,7 @@ impl Spinner {
         let (stop, stopped) = mpsc::channel::<()>();
         let name = name.to_owned();
         let thread = std::thread::spawn(move || {
-            let mut frames = ['⠋', '⠙', '⠸', '⠴', '⠦', '⠇'].iter().cycle();
-            while let Some(frame) = frames.next() {
+            for frame in ['⠋', '⠙', '⠸', '⠴', '⠦', '⠇'].iter().cycle() {
                 eprint!("\r\x1b[2K{frame} {name} … {}", seconds(start.elapsed()));
                 let _ = std::io::stderr().flush();
                 if stopped.recv_timeout(Duration::from_millis(120)) != Err(RecvTimeoutError::Timeout) {

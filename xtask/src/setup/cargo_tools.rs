@@ -1,5 +1,8 @@
 //! cargo's extra commands that the gate uses, built into a cache of their own where the user has none.
 
+use std::path::Path;
+use std::process::Command;
+
 use anyhow::{Context as _, Result};
 
 use crate::progress::Progress;
@@ -12,6 +15,7 @@ const TOOLS: [(&str, &str); 3] = [("cargo-nextest", "0.9.143"), ("cargo-deny", "
 
 /// Installs what is missing.
 pub fn ensure(workspace: &Workspace, progress: &mut Progress) -> Result<()> {
+    ensure_components(workspace, progress)?;
     let mut folders = search_path();
     folders.push(workspace.tools_bin());
     for (name, version) in TOOLS {
@@ -20,6 +24,25 @@ pub fn ensure(workspace: &Workspace, progress: &mut Progress) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// rustup's minimal profile leaves out the formatter and the linter.
+fn ensure_components(workspace: &Workspace, progress: &mut Progress) -> Result<()> {
+    // Cargo says where it is: the toolchain's own folder, in which its components are, too.
+    let Some(toolchain) = std::env::var_os("CARGO").and_then(|cargo| Path::new(&cargo).parent().map(Path::to_owned))
+    else {
+        return Ok(());
+    };
+    let missing: Vec<&str> = [("rustfmt", "rustfmt"), ("clippy-driver", "clippy")]
+        .into_iter()
+        .filter_map(|(program, component)| (!toolchain.join(program).is_file()).then_some(component))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    progress.step(&format!("set-up: rustup component add {}", missing.join(" ")), false, || {
+        tool::quiet(workspace, "rustup", Command::new("rustup").args(["component", "add"]).args(&missing))
+    })
 }
 
 fn install(workspace: &Workspace, progress: &mut Progress, name: &str, version: &str) -> Result<()> {

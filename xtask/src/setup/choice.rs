@@ -123,3 +123,112 @@ pub fn next(facts: &Facts) -> Next {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compiler(rustc: &str, release: Release, llvm: u32) -> Compiler {
+        Compiler { rustc: rustc.into(), release, llvm, source: true }
+    }
+
+    fn linker(path: &str, llvm: Option<u32>) -> Linker {
+        Linker { path: path.into(), llvm }
+    }
+
+    fn offer(name: &str, release: Release) -> Candidate {
+        Candidate { packages: [name.to_owned(), format!("{name}-src")], release }
+    }
+
+    /// A machine with nothing, of which apt was asked.
+    fn bare() -> Facts {
+        Facts { minimum: (1, 95), asked_apt: true, ..Facts::default() }
+    }
+
+    fn ready(rustc: &str, linker: &str) -> Next {
+        Next::Ready(Toolchain { rustc: rustc.into(), linker: linker.into() })
+    }
+
+    #[track_caller]
+    fn check(facts: &Facts, expected: &Next) {
+        assert_eq!(next(facts), *expected, "{facts:#?}");
+    }
+
+    #[test]
+    fn a_developers_nightly_with_source_and_linker_is_used_as_it_is() {
+        let facts = Facts {
+            nightlies: vec![compiler("nightly", (1, 97), 22)],
+            system: Some(compiler("/usr/bin/rustc", (1, 96), 22)),
+            linkers: vec![linker("bpf-linker", Some(22))],
+            ..bare()
+        };
+        check(&facts, &ready("nightly", "bpf-linker"));
+        let static_linker = Facts { linkers: vec![linker("bpf-linker", None)], ..facts };
+        check(&static_linker, &ready("nightly", "bpf-linker"));
+    }
+
+    #[test]
+    fn the_distributions_compiler_is_used_where_no_linker_fits_the_nightly() {
+        let facts = Facts {
+            nightlies: vec![compiler("nightly", (1, 99), 23)],
+            system: Some(compiler("/usr/bin/rustc", (1, 96), 22)),
+            linkers: vec![linker("old", Some(21)), linker("cached", Some(22))],
+            ..bare()
+        };
+        check(&facts, &ready("/usr/bin/rustc", "cached"));
+    }
+
+    #[test]
+    fn a_compiler_without_source_or_too_old_does_not_count() {
+        let offers = vec![offer("rustc-web", (1, 96))];
+        let install = Next::InstallCompiler(["rustc-web".to_owned(), "rustc-web-src".to_owned()]);
+        let no_source = Compiler { source: false, ..compiler("/usr/bin/rustc", (1, 96), 22) };
+        let linkers = vec![linker("cached", Some(22))];
+        check(&Facts { system: Some(no_source), offers: offers.clone(), linkers: linkers.clone(), ..bare() }, &install);
+        let too_old = compiler("/usr/bin/rustc", (1, 63), 14);
+        check(&Facts { system: Some(too_old), offers, linkers, ..bare() }, &install);
+    }
+
+    #[test]
+    fn a_bare_machine_goes_from_apt_to_ready_step_by_step() {
+        let mut facts = Facts { asked_apt: false, ..bare() };
+        check(&facts, &Next::AskApt);
+        facts.asked_apt = true;
+        facts.offers = vec![offer("rustc-web", (1, 96)), offer("rustc", (1, 63))];
+        check(&facts, &Next::InstallCompiler(["rustc-web".to_owned(), "rustc-web-src".to_owned()]));
+        facts.system = Some(compiler("/usr/bin/rustc", (1, 96), 22));
+        check(&facts, &Next::InstallLinker(22));
+        facts.linkers = vec![linker("cached", Some(22))];
+        check(&facts, &ready("/usr/bin/rustc", "cached"));
+    }
+
+    #[test]
+    fn the_first_offer_that_is_new_enough_is_taken() {
+        let facts = Facts { offers: vec![offer("rustc-web", (1, 85)), offer("rustc", (1, 97))], ..bare() };
+        check(&facts, &Next::InstallCompiler(["rustc".to_owned(), "rustc-src".to_owned()]));
+    }
+
+    #[test]
+    fn a_linker_is_built_for_the_distributions_compiler_first() {
+        let nightly = compiler("nightly", (1, 99), 23);
+        let both =
+            Facts { nightlies: vec![nightly.clone()], system: Some(compiler("/usr/bin/rustc", (1, 96), 22)), ..bare() };
+        check(&both, &Next::InstallLinker(22));
+        check(&Facts { nightlies: vec![nightly], ..bare() }, &Next::InstallLinker(23));
+    }
+
+    #[test]
+    fn what_cannot_be_had_is_said_in_one_sentence() {
+        let old_only = Facts { offers: vec![offer("rustc", (1, 63))], ..bare() };
+        let Next::Impossible(sentence) = next(&old_only) else { panic!("{:?}", next(&old_only)) };
+        assert!(sentence.contains("rustup toolchain install nightly") && sentence.contains("1.95"), "{sentence}");
+
+        let too_new = Facts {
+            system: Some(compiler("/usr/bin/rustc", (2, 0), 40)),
+            offers: vec![offer("rustc", (2, 0))],
+            ..bare()
+        };
+        let Next::Impossible(sentence) = next(&too_new) else { panic!("{:?}", next(&too_new)) };
+        assert!(sentence.contains("LLVM 40"), "{sentence}");
+    }
+}
