@@ -23,14 +23,18 @@
 //! The lab does not know the daemon's code: it starts its binary and reads its HTTP API.
 
 mod cgroup;
+mod daemon;
+mod http;
 mod kubeproxy;
 mod netns;
 mod node;
+mod objects;
 mod place;
 mod plan;
 mod pod;
 mod process;
 mod random;
+mod relay;
 mod rules;
 mod server;
 mod service;
@@ -39,12 +43,16 @@ mod socket;
 mod workload;
 
 pub use cgroup::Cgroup;
+pub use daemon::{Daemon, DaemonBuilder};
+pub use http::{Answer, Client, Line, Lines};
 pub use netns::Netns;
 pub use node::{Layout, Node, NodeBuilder};
+pub use objects::{kubectl_list, objects};
 pub use place::{Place, TOOL_DEADLINE};
 pub use plan::{AddressPlan, SLOTS};
 pub use pod::{Pod, PodSpec};
 pub use process::{Finished, Process};
+pub use relay::Relay;
 pub use rules::Backend;
 pub use server::Server;
 pub use service::{Protocol, Service, ServicePort};

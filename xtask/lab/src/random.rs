@@ -25,6 +25,14 @@ pub(crate) fn uuid_from(mut id: [u8; 16], version: u8) -> String {
     format!("{}-{}-{}-{}-{}", &text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..])
 }
 
+/// A UUID that follows from a text (FNV-1a, twice with different starts), in the form of version 8 (RFC 9562).
+pub(crate) fn uuid_of(text: &str) -> String {
+    let hash =
+        |start: u64| text.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let (a, b) = (hash(0xcbf2_9ce4_8422_2325), hash(0x9ae1_6a3b_2f90_404f));
+    uuid_from(((u128::from(a)) << 64 | u128::from(b)).to_be_bytes(), 8)
+}
+
 fn digits_of(bytes: &[u8]) -> String {
     bytes
         .iter()

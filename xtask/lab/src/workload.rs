@@ -41,7 +41,7 @@ impl Owner {
             api_version: api_version.into(),
             kind: kind.into(),
             name: name.into(),
-            uid: stable_uuid(&format!("{kind}/{namespace}/{name}")),
+            uid: random::uuid_of(&format!("{kind}/{namespace}/{name}")),
         }
     }
 
@@ -85,14 +85,6 @@ impl Workload {
             Self::Direct(owner) | Self::Through { top: owner, .. } => Some(owner),
         }
     }
-}
-
-/// A UUID that follows from a text (FNV-1a, twice with different starts), in the form of version 8 (RFC 9562).
-fn stable_uuid(text: &str) -> String {
-    let hash =
-        |start: u64| text.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    let (a, b) = (hash(0xcbf2_9ce4_8422_2325), hash(0x9ae1_6a3b_2f90_404f));
-    random::uuid_from(((u128::from(a)) << 64 | u128::from(b)).to_be_bytes(), 8)
 }
 
 #[cfg(test)]
