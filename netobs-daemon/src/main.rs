@@ -1,1 +1,60 @@
-fn main() {}
+//! The `netobs` command: the daemon, and the clients of its API.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use netobs_daemon::config::{Config, RunArgs};
+use netobs_daemon::{app, client};
+use tracing_subscriber::EnvFilter;
+
+/// Which packet failed on this node, whose it was and what failed it.
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon on this node.
+    Run(Box<RunArgs>),
+    /// Tail the events of the daemon on this node.
+    Observe(Box<client::ObserveArgs>),
+    /// Show what the daemon on this node sees, and what it does not see and why.
+    Status(client::StatusArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Little runs at once: the pipeline has a thread of its own.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Run(args) => {
+                init_log();
+                app::run(Config::try_from(*args)?).await?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Observe(args) => client::observe(*args).await,
+            Command::Status(args) => client::status(args).await,
+        }
+    });
+    runtime.shutdown_background();
+    result.unwrap_or_else(|error| fail(&error))
+}
+
+/// One readable sentence.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    anstream::eprintln!("netobs: {error:#}");
+    ExitCode::FAILURE
+}
+
+fn init_log() {
+    let filter = EnvFilter::try_from_env("NETOBS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}

@@ -3,6 +3,7 @@
 pub mod buckets;
 pub mod counters;
 pub mod load;
+pub mod memory;
 pub mod netfilter;
 pub mod object;
 pub mod rings;

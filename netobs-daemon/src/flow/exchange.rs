@@ -70,7 +70,7 @@ pub struct Exchange {
 /// The place where a DNS message was seen, as a point.
 pub fn point(dns: &RawDns) -> Point {
     let hook = if dns.egress { hook::TCX_EGRESS } else { hook::TCX_INGRESS };
-    Point { ifindex: dns.context.ifindex.unwrap_or_default(), out_ifindex: 0, hook, padding: [0; 3] }
+    Point { ifindex: dns.context.ifindex.unwrap_or_default(), out_ifindex: 0, hook }
 }
 
 impl Try {

@@ -10,13 +10,13 @@ use crate::event::joined::{DnsExchange, Joined, JoinedKind};
 use crate::event::raw::RawDrop;
 
 /// netfilter's `LOCAL_IN`, where a packet is for a socket of this namespace.
-const INPUT: u8 = hook::NETFILTER + 1;
+const INPUT: u32 = hook::NETFILTER + 1;
 /// netfilter's `FORWARD`. A routed packet has no socket there; one that a bridge forwards still has its sender's.
-const FORWARD: u8 = hook::NETFILTER + 2;
+const FORWARD: u32 = hook::NETFILTER + 2;
 /// netfilter's `LOCAL_OUT`, where a packet is from a socket of this namespace.
-const OUTPUT: u8 = hook::NETFILTER + 3;
+const OUTPUT: u32 = hook::NETFILTER + 3;
 /// netfilter's `POST_ROUTING`.
-const POSTROUTING: u8 = hook::NETFILTER + 4;
+const POSTROUTING: u32 = hook::NETFILTER + 4;
 
 /// Drop reasons (`include/net/dropreason-core.h`) that are given only after a receiving socket was found.
 const AT_RECEIVER: &[&str] =

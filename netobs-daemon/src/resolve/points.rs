@@ -8,7 +8,7 @@ use crate::event::observation::ObservationPoint;
 /// Name of the netfilter hook that a point is at (`enum nf_inet_hooks`); `None` for other points.
 pub fn netfilter_hook(point: &Point) -> Option<&'static str> {
     const HOOKS: [&str; 5] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
-    HOOKS.get(usize::from(point.hook.checked_sub(hook::NETFILTER)?)).copied()
+    HOOKS.get(point.hook.checked_sub(hook::NETFILTER)? as usize).copied()
 }
 
 /// A point in words; `None` for a hook that this daemon does not know.

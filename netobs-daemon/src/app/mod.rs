@@ -1,0 +1,161 @@
+//! Wires the stages: build, run, drain.
+
+mod attach;
+mod names;
+mod pipeline;
+mod programs;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use prometheus_client::registry::Registry;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster;
+use crate::config::Config;
+use crate::http::{self, Api, ApiLimits, ApiParts, Readiness, ServeLimits};
+use crate::kernel::preflight::Preflight;
+use crate::kernel::{clock, facts::Facts, scope};
+use crate::net;
+use crate::pipeline::{HistoryLimits, Ledger, Origin, Publisher, Store};
+
+/// Runs the daemon until SIGTERM or SIGINT.
+pub async fn run(config: Config) -> Result<()> {
+    let preflight = Preflight::run();
+    for missing in &preflight.missing {
+        if missing.fatal {
+            bail!("{}", missing.sentence);
+        }
+        tracing::warn!("{}", missing.sentence);
+    }
+    let shutdown = CancellationToken::new();
+    // Sockets first: a mistake in the configuration shows before anything is attached.
+    let listeners = http::listen::bind(&config.listen).await?;
+    let facts = Facts::read().context("the kernel's BTF cannot be read")?;
+    let own_netns = scope::own_netns().context("the daemon's own network namespace is unknown")?;
+
+    let node = cluster::node_name(config.node_name.as_deref());
+    let readiness = Readiness::new();
+    let programs_ready = readiness.latch("programs", "the kernel programs are being loaded");
+    let metadata_ready = readiness.latch("metadata", "the cluster's objects are being listed");
+
+    let origin = Origin::of_this_start(&node).context("no origin for event ids")?;
+    let ledger = Arc::new(Ledger::new());
+    let store = Arc::new(Store::new(HistoryLimits::default()));
+    let publisher = Arc::new(Publisher::new(origin, store, Arc::clone(&ledger)));
+
+    let mut net = net::spawn(&shutdown).context("this node's interfaces cannot be read")?;
+    let boot_clock: cluster::BootClock = Arc::new(clock::boot_ns);
+    let cluster = cluster::spawn(config.metadata.clone(), node.clone(), boot_clock, shutdown.clone()).await?;
+    let cluster = Arc::new(cluster);
+
+    let programs = programs::load(&config, &facts, own_netns)?;
+    for line in programs.hooks.iter().filter(|hook| !hook.attached) {
+        tracing::warn!(hook = line.name, reason = line.detail, "not attached");
+    }
+    let names = names::Names::new(facts.reasons);
+    let shared = Arc::new(status::Shared::new(&config, preflight.release, programs.hooks, net.reader(), Arc::clone(&cluster)));
+    ledger.set_kernel(Arc::clone(&programs.kernel) as _);
+
+    let events = net.take_link_events().context("link events are taken twice")?;
+    let attacher = attach::spawn(programs.classifiers, programs.scope, events, &net, Arc::clone(&shared), shutdown.clone());
+    let pipeline = pipeline::spawn(pipeline::Parts {
+        rings: programs.rings,
+        buckets: programs.buckets,
+        kernel: programs.kernel,
+        publisher: Arc::clone(&publisher),
+        places: net.reader(),
+        cluster: Arc::clone(&cluster),
+        names,
+        node: node.clone(),
+        limits: config.flow,
+        shared: Arc::clone(&shared),
+    })?;
+    if let Some(logger) = programs.logger {
+        tokio::spawn(programs::follow_log(logger, shutdown.clone()));
+    }
+
+    let api = Api::new(
+        ApiParts {
+            publisher,
+            readiness: Arc::clone(&readiness),
+            source: shared,
+            registry: Registry::with_prefix("netobs"),
+            shutdown: shutdown.clone(),
+        },
+        ApiLimits::default(),
+    );
+    let server = http::serve(listeners, &api, ServeLimits { drain: config.drain, ..ServeLimits::default() });
+    announce(&server, &node);
+
+    let attached = attacher.settled();
+    tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move {
+            tokio::select! {
+                () = attached => programs_ready.ready(),
+                () = shutdown.cancelled() => {}
+            }
+        }
+    });
+    tokio::spawn(watch_metadata(Arc::clone(&cluster), metadata_ready, shutdown.clone()));
+
+    wait_for_signal().await?;
+    tracing::info!("draining");
+    // Intake first: programs detach, the rings run dry and what is pending is told; then clients are let go.
+    let drained = tokio::time::timeout(config.drain, async {
+        attacher.stopped(&shutdown).await;
+        pipeline.finish().await;
+    });
+    if drained.await.is_err() {
+        tracing::warn!("the deadline came before the rings were empty");
+    }
+    shutdown.cancel();
+    let deadline = config.drain + Duration::from_millis(500);
+    let cut = tokio::time::timeout(deadline, server.drained()).await.unwrap_or_default();
+    if cut > 0 {
+        tracing::warn!(connections = cut, "cut at the deadline");
+    }
+    Ok(())
+}
+
+fn announce(server: &http::ServeHandle, node: &str) {
+    if let Some(address) = server.tcp {
+        tracing::info!(node, "listening on http://{address}");
+    }
+    if let Some(path) = &server.unix {
+        tracing::info!(node, "listening on unix:{}", path.display());
+    }
+}
+
+/// Keeps the metadata latch true to the feeds.
+async fn watch_metadata(cluster: Arc<cluster::ClusterHandle>, latch: http::Latch, shutdown: CancellationToken) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(50));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = shutdown.cancelled() => return,
+        }
+        let reasons = cluster.not_ready();
+        if reasons.is_empty() {
+            // Once listed, a feed that goes stale is a matter for the status, not for readiness.
+            latch.ready();
+            return;
+        }
+        latch.not_ready(reasons.join("; "));
+    }
+}
+
+async fn wait_for_signal() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! The pipeline's thread: ring records in, published events out.
+
+use std::io;
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use netobs_common::counters::family;
+use netobs_common::record::kind;
+
+use super::names::Names;
+use super::programs::KernelSide;
+use super::status::Shared;
+use crate::bpf::buckets::Buckets;
+use crate::bpf::rings::{Rings, Waker};
+use crate::cluster::{ClusterHandle, Snapshot};
+use crate::event::decode::decode;
+use crate::event::joined::Joined;
+use crate::event::raw::RawEvent;
+use crate::flow::{FlowLimits, FlowTable};
+use crate::kernel::clock;
+use crate::net::{PlacesReader, PlacesSnapshot};
+use crate::pipeline::Publisher;
+use crate::resolve::{Sources, observe::observe};
+
+/// How often the buckets are looked at.
+const TICK_NS: u64 = 1_000_000_000;
+/// How often idle buckets make room even though nothing was coalesced.
+const TIDY_TICKS: u64 = 30;
+
+/// What the thread works with.
+pub struct Parts {
+    /// Records.
+    pub rings: Rings,
+    /// Counts of what was not recorded.
+    pub buckets: Buckets,
+    /// Counters.
+    pub kernel: Arc<KernelSide>,
+    /// Where events go.
+    pub publisher: Arc<Publisher>,
+    /// Names by place.
+    pub places: PlacesReader,
+    /// Names by address.
+    pub cluster: Arc<ClusterHandle>,
+    /// The kernel's names.
+    pub names: Names,
+    /// This node.
+    pub node: String,
+    /// Bounds of the flow table.
+    pub limits: FlowLimits,
+    /// For the status.
+    pub shared: Arc<Shared>,
+}
+
+/// The running thread.
+pub struct Pipeline {
+    waker: Arc<Waker>,
+    ending: Arc<AtomicBool>,
+    thread: tokio::task::JoinHandle<()>,
+}
+
+impl Pipeline {
+    /// Lets the thread empty the rings, tell what is coalesced, and end.
+    pub async fn finish(self) {
+        self.ending.store(true, Ordering::Release);
+        self.waker.wake();
+        if self.thread.await.is_err() {
+            tracing::error!("the pipeline panicked");
+        }
+    }
+}
+
+/// Starts the thread.
+pub fn spawn(parts: Parts) -> io::Result<Pipeline> {
+    let waker = Arc::new(Waker::new()?);
+    let ending = Arc::new(AtomicBool::new(false));
+    let flow = FlowTable::new(parts.limits);
+    let mut worker = Worker { parts, flow, out: Vec::new(), folded: 0, evicted: 0, coalesced: 0, ticks: 0 };
+    let (done, finished) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name("netobs-pipeline".to_owned()).spawn({
+        let (waker, ending) = (Arc::clone(&waker), Arc::clone(&ending));
+        move || {
+            worker.run(&waker, &ending);
+            // Nobody waits any more when the deadline has passed.
+            let _ = done.send(());
+        }
+    })?;
+    // Seen as a task, so that a panic of the thread shows as its failure.
+    let thread = tokio::spawn(async move {
+        if finished.await.is_err() {
+            tracing::error!("the pipeline's thread ended unexpectedly: no further events");
+        }
+    });
+    Ok(Pipeline { waker, ending, thread })
+}
+
+struct Worker {
+    parts: Parts,
+    flow: FlowTable,
+    out: Vec<Joined>,
+    folded: u64,
+    evicted: u64,
+    coalesced: u64,
+    ticks: u64,
+}
+
+/// Names as of the start of a batch.
+struct BatchNames {
+    places: Arc<PlacesSnapshot>,
+    directory: Arc<Snapshot>,
+    wall_offset_ns: i64,
+}
+
+impl Worker {
+    fn run(&mut self, waker: &Waker, ending: &AtomicBool) {
+        let mut next_tick = clock::boot_ns() + TICK_NS;
+        loop {
+            waker.clear();
+            let last = ending.load(Ordering::Acquire);
+            let drained = self.drain();
+            let now = clock::boot_ns();
+            if self.flow.next_deadline().is_some_and(|deadline| deadline <= now) {
+                self.flow.expire(now, &mut self.out);
+                self.publish(&self.names());
+            }
+            if now >= next_tick || (last && drained == 0) {
+                self.tick(now);
+                next_tick = now + TICK_NS;
+            }
+            self.settle(drained);
+            if last && drained == 0 {
+                return;
+            }
+            let until = self.flow.next_deadline().map_or(next_tick, |deadline| deadline.min(next_tick));
+            let until = Duration::from_nanos(until.saturating_sub(now));
+            if let Err(error) = self.parts.rings.wait(drained, Some(until), waker.as_fd()) {
+                tracing::error!(%error, "the rings cannot be waited for");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            self.parts.kernel.rings_empty.store(false, Ordering::Release);
+        }
+    }
+
+    /// Takes a batch of records through decode, correlate, resolve and publish.
+    fn drain(&mut self) -> usize {
+        let names = self.names();
+        let Self { parts, flow, out, folded, evicted, .. } = self;
+        let ledger = parts.publisher.ledger();
+        let (kernel_names, node, publisher) = (&parts.names, parts.node.as_str(), &parts.publisher);
+        parts.rings.drain(|record| {
+            let event = match decode(record) {
+                Ok(event) => event,
+                Err(error) => {
+                    // The kind byte, if there is one, says whose record it was.
+                    let family = if record.get(2) == Some(&kind::DNS) { family::DNS } else { family::DROP };
+                    ledger.undecodable(family, &error);
+                    return;
+                }
+            };
+            let family = match &event {
+                RawEvent::Drop(_) => family::DROP,
+                RawEvent::Dns(_) => family::DNS,
+            };
+            ledger.decoded(family);
+            flow.ingest(event, out);
+            let stats = flow.stats();
+            if stats.folded > *folded {
+                ledger.folded(family, stats.folded - *folded);
+                *folded = stats.folded;
+            }
+            if stats.evicted > *evicted {
+                ledger.evicted(family::DNS, stats.evicted - *evicted);
+                *evicted = stats.evicted;
+            }
+            for joined in out.drain(..) {
+                publish(&joined, &names, kernel_names, node, publisher);
+            }
+        })
+    }
+
+    fn names(&self) -> BatchNames {
+        BatchNames {
+            places: self.parts.places.places(),
+            directory: self.parts.cluster.snapshot(),
+            wall_offset_ns: clock::wall_offset_ns(),
+        }
+    }
+
+    fn publish(&mut self, names: &BatchNames) {
+        for joined in self.out.drain(..) {
+            publish(&joined, names, &self.parts.names, &self.parts.node, &self.parts.publisher);
+        }
+    }
+
+    /// What happens every second, busy or not.
+    fn tick(&mut self, now: u64) {
+        self.ticks += 1;
+        self.flow.expire(now, &mut self.out);
+        let coalesced = self.parts.kernel.counters().map_or(u64::MAX, |counters| {
+            counters.families.iter().map(|family| family.coalesced).sum()
+        });
+        if coalesced != self.coalesced || self.ticks.is_multiple_of(TIDY_TICKS) {
+            self.coalesced = coalesced;
+            let (flow, out) = (&mut self.flow, &mut self.out);
+            self.parts.buckets.drain(now, |gathered| {
+                out.extend(flow.coalesced(&gathered.key, gathered.count, gathered.bytes, gathered.last_ns));
+            });
+        }
+        self.publish(&self.names());
+        self.parts.shared.set_flow(self.flow.stats());
+    }
+
+    /// Brings the ledger up to date before the thread sleeps.
+    fn settle(&mut self, drained: usize) {
+        let stats = self.flow.stats();
+        self.parts.publisher.ledger().set_pending(family::DNS, stats.pending);
+        self.parts.kernel.rings_empty.store(drained == 0, Ordering::Release);
+    }
+}
+
+fn publish(joined: &Joined, names: &BatchNames, kernel: &Names, node: &str, publisher: &Publisher) {
+    let sources = Sources {
+        directory: &*names.directory,
+        places: &*names.places,
+        naming: kernel,
+        node,
+        wall_offset_ns: names.wall_offset_ns,
+    };
+    let (observation, evidence) = observe(joined, &sources);
+    publisher.publish(observation, Some(joined.reference), &evidence);
+}

@@ -1,0 +1,163 @@
+//! Loads the kernel programs and attaches those that need no interface.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context as _, Result};
+use aya::Ebpf;
+use aya_log::EbpfLogger;
+use netobs_common::counters::family;
+use netobs_common::knobs::Knobs;
+use tokio::io::unix::AsyncFd;
+use tokio_util::sync::CancellationToken;
+
+use crate::bpf::buckets::Buckets;
+use crate::bpf::counters::CounterMap;
+use crate::bpf::load::{Scope, Settings, load as load_object};
+use crate::bpf::netfilter::Netfilter;
+use crate::bpf::rings::Rings;
+use crate::bpf::tcx::Classifiers;
+use crate::bpf::tracepoint::KfreeSkb;
+use crate::config::{Config, ScopeChoice};
+use crate::http::HookStatus;
+use crate::kernel::{facts::Facts, scope};
+use crate::pipeline::{KernelCounters, KernelSample};
+
+/// Entries of the table of coalescing buckets.
+const BUCKETS: u32 = 8192;
+
+/// The programs, and the maps by their users.
+pub struct Programs {
+    /// For the attacher.
+    pub classifiers: Option<Classifiers>,
+    /// For the attacher.
+    pub scope: Scope,
+    /// For the pipeline.
+    pub rings: Rings,
+    /// For the pipeline.
+    pub buckets: Buckets,
+    /// Counters, and everything that must live as long as they do.
+    pub kernel: Arc<KernelSide>,
+    /// Debug lines.
+    pub logger: Option<AsyncFd<EbpfLogger<&'static dyn log::Log>>>,
+    /// What is attached.
+    pub hooks: Vec<HookStatus>,
+}
+
+/// Counters of the programs. Keeps the programs attached.
+pub struct KernelSide {
+    counters: CounterMap,
+    kfree_skb: Option<KfreeSkb>,
+    /// Whether the rings were empty when their reader went to sleep.
+    pub rings_empty: AtomicBool,
+    _netfilter: Option<Netfilter>,
+    _object: Ebpf,
+}
+
+impl KernelSide {
+    /// The counters, now.
+    pub fn counters(&self) -> Result<netobs_common::counters::Counters, aya::maps::MapError> {
+        self.counters.read()
+    }
+}
+
+impl KernelCounters for KernelSide {
+    fn sample(&self) -> Result<KernelSample, String> {
+        let counters = self.counters.read().map_err(|error| format!("the counters cannot be read: {error}"))?;
+        let waiting = self.rings_empty.load(Ordering::Acquire).then_some(0);
+        Ok(KernelSample {
+            families: counters.families,
+            in_ring: [waiting; family::COUNT],
+            netfilter_runs: counters.netfilter_runs,
+            recursion_misses: self.kfree_skb.as_ref().map_or(0, KfreeSkb::recursion_misses),
+        })
+    }
+}
+
+/// Loads everything. Only what the daemon is useless without is an error.
+pub fn load(config: &Config, facts: &Facts, own_netns: u32) -> Result<Programs> {
+    let machine = match config.scope {
+        ScopeChoice::Machine => true,
+        ScopeChoice::Node => false,
+        ScopeChoice::Auto => scope::in_initial_netns().unwrap_or(false),
+    };
+    let settings = Settings {
+        knobs: Knobs {
+            own_netns,
+            scope_all: u32::from(machine),
+            dns_ports: config.dns_ports,
+            burst: [config.drop_burst, Knobs::DEFAULT.burst[family::DNS]],
+            ..Knobs::DEFAULT
+        },
+        offsets: facts.offsets.offsets,
+        ring_bytes: config.ring_bytes,
+        buckets: BUCKETS,
+        debug: config.debug_programs,
+    };
+    let mut loaded = load_object(&settings).context("the kernel programs cannot be loaded")?;
+    let mut hooks = Vec::new();
+    let netfilter = match Netfilter::attach(&loaded.ebpf) {
+        Ok(netfilter) => {
+            hooks.extend(netfilter.links.iter().map(|link| HookStatus {
+                name: format!("netfilter {} {}", link.hook, link.family),
+                attached: link.link.is_ok(),
+                detail: Some(match &link.link {
+                    Ok((priority, _)) => format!("priority {priority}"),
+                    Err(error) => format!("{error}: drops in this hook are seen without its name"),
+                }),
+            }));
+            Some(netfilter)
+        }
+        Err(error) => {
+            hooks.push(HookStatus {
+                name: "netfilter".to_owned(),
+                attached: false,
+                detail: Some(format!("{error}: drops by netfilter are seen without their hook")),
+            });
+            None
+        }
+    };
+    let kfree_skb = hook(&mut hooks, "skb:kfree_skb", "drops are not seen", KfreeSkb::attach(&mut loaded));
+    let classifiers = hook(&mut hooks, "tcx", "DNS is not seen", Classifiers::load(&mut loaded));
+    if kfree_skb.is_none() && classifiers.is_none() {
+        let reasons: Vec<_> = hooks.iter().filter_map(|hook| hook.detail.as_deref()).collect();
+        anyhow::bail!("nothing can be attached on this kernel: {}", reasons.join("; "));
+    }
+    let logger = if config.debug_programs { Some(loaded.logger()?) } else { None };
+    let rings = Rings::take(&mut loaded)?;
+    let buckets = Buckets::take(&mut loaded)?;
+    let scope = loaded.take_scope()?;
+    let counters = CounterMap::take(&mut loaded)?;
+    let kernel = Arc::new(KernelSide {
+        counters,
+        kfree_skb,
+        rings_empty: AtomicBool::new(false),
+        _netfilter: netfilter,
+        _object: loaded.ebpf,
+    });
+    Ok(Programs { classifiers, scope, rings, buckets, kernel, logger, hooks })
+}
+
+/// Notes what became of a hook.
+fn hook<T, E: std::fmt::Display>(hooks: &mut Vec<HookStatus>, name: &str, loss: &str, result: Result<T, E>) -> Option<T> {
+    let (value, detail) = match result {
+        Ok(value) => (Some(value), None),
+        Err(error) => (None, Some(format!("{error}: {loss}"))),
+    };
+    hooks.push(HookStatus { name: name.to_owned(), attached: value.is_some(), detail });
+    value
+}
+
+/// Passes the programs' debug lines to the log.
+pub async fn follow_log(mut logger: AsyncFd<EbpfLogger<&'static dyn log::Log>>, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            ready = logger.readable_mut() => {
+                let Ok(mut ready) = ready else { return };
+                ready.get_inner_mut().flush();
+                ready.clear_ready();
+            }
+            () = shutdown.cancelled() => return,
+        }
+    }
+}

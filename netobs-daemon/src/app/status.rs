@@ -1,0 +1,141 @@
+//! What the daemon knows about itself, for `/v1/status`.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use netobs_common::names;
+
+use crate::cluster::{ClusterHandle, Feed, Phase};
+use crate::config::Config;
+use crate::flow::{FlowLimits, FlowStats};
+use crate::http::{HookStatus, InterfaceStatus, Limit, MetadataStatus, NodeStatus, PodCoverage, StatusSource};
+use crate::net::PlacesReader;
+use crate::resolve::{Directory as _, Places as _};
+
+/// State that other parts of the daemon keep up to date.
+pub struct Shared {
+    kernel: String,
+    hooks: Vec<HookStatus>,
+    limits: FlowLimits,
+    ring_bytes: u64,
+    places: PlacesReader,
+    cluster: Arc<ClusterHandle>,
+    interfaces: RwLock<Vec<InterfaceStatus>>,
+    flow: RwLock<FlowStats>,
+}
+
+impl Shared {
+    /// With nothing attached to interfaces yet.
+    pub fn new(config: &Config, kernel: String, hooks: Vec<HookStatus>, places: PlacesReader, cluster: Arc<ClusterHandle>) -> Self {
+        Self {
+            kernel,
+            hooks,
+            limits: config.flow,
+            ring_bytes: config.ring_bytes.into(),
+            places,
+            cluster,
+            interfaces: RwLock::default(),
+            flow: RwLock::default(),
+        }
+    }
+
+    /// What is attached where.
+    pub fn set_interfaces(&self, interfaces: Vec<InterfaceStatus>) {
+        *self.interfaces.write().unwrap_or_else(PoisonError::into_inner) = interfaces;
+    }
+
+    /// State of the flow table.
+    pub fn set_flow(&self, stats: FlowStats) {
+        *self.flow.write().unwrap_or_else(PoisonError::into_inner) = stats;
+    }
+
+    /// What is seen of each of this node's pods.
+    fn coverage(&self, interfaces: &[InterfaceStatus]) -> Vec<PodCoverage> {
+        let places = self.places.places();
+        let directory = self.cluster.snapshot();
+        let mut coverage: Vec<PodCoverage> = Vec::new();
+        for interface in interfaces {
+            let pod = places
+                .interface(interface.ifindex)
+                .and_then(|info| info.peer_netns)
+                .and_then(|netns| places.pod_uid_of_netns(netns))
+                .and_then(|uid| directory.pod_by_uid(&uid));
+            if let Some(pod) = pod {
+                coverage.push(PodCoverage {
+                    namespace: pod.namespace.clone(),
+                    pod: pod.name.clone(),
+                    seen_by: if interface.attached.is_empty() {
+                        "sockets and drops only".to_owned()
+                    } else {
+                        "interface, sockets and drops".to_owned()
+                    },
+                    interface: Some(interface.name.clone()),
+                });
+            }
+        }
+        for pod in directory.pods_of_node(&self.cluster.state().node) {
+            if !coverage.iter().any(|known| known.namespace == pod.namespace && known.pod == pod.name) {
+                coverage.push(PodCoverage {
+                    namespace: pod.namespace.clone(),
+                    pod: pod.name.clone(),
+                    seen_by: "sockets and drops only".to_owned(),
+                    interface: None,
+                });
+            }
+        }
+        coverage
+    }
+
+    fn metadata(&self) -> MetadataStatus {
+        let state = self.cluster.state();
+        let objects = |feed| state.feed(feed).map_or(0, |feed| feed.objects as u64);
+        let mut troubles: Vec<String> = state
+            .feeds
+            .iter()
+            .filter(|feed| feed.phase != Phase::Synced)
+            .map(|feed| {
+                let why = feed.last_error.as_deref().unwrap_or("not listed yet");
+                format!("{} {}: {why}", feed.feed.name(), format!("{:?}", feed.phase).to_lowercase())
+            })
+            .collect();
+        troubles.extend(self.places.places().state().problems());
+        MetadataStatus {
+            source: state.source.to_owned(),
+            synced: state.not_ready().is_empty(),
+            detail: (!troubles.is_empty()).then(|| troubles.join("; ")),
+            pods: objects(Feed::Pods),
+            services: objects(Feed::Services),
+        }
+    }
+
+    fn limits(&self) -> Vec<Limit> {
+        let flow = *self.flow.read().unwrap_or_else(PoisonError::into_inner);
+        let limit = |name: &str, limit: u64, used: Option<u64>, refused: Option<u64>| Limit {
+            name: name.to_owned(),
+            limit,
+            used,
+            refused,
+        };
+        vec![
+            limit("dns questions waiting", self.limits.questions as u64, Some(flow.pending), Some(flow.evicted)),
+            limit("packets remembered", self.limits.packets as u64, None, Some(flow.evicted_packets)),
+            limit("drops remembered as evidence", self.limits.references as u64, None, Some(flow.evicted_references)),
+            limit(&format!("bytes of {}", names::RING_DROP), self.ring_bytes, None, None),
+            limit(&format!("bytes of {}", names::RING_DNS), self.ring_bytes, None, None),
+        ]
+    }
+}
+
+impl StatusSource for Shared {
+    fn node_status(&self) -> NodeStatus {
+        let interfaces = self.interfaces.read().unwrap_or_else(PoisonError::into_inner).clone();
+        NodeStatus {
+            kernel: self.kernel.clone(),
+            hooks: self.hooks.clone(),
+            coverage: self.coverage(&interfaces),
+            interfaces,
+            metadata: self.metadata(),
+            limits: self.limits(),
+            bpf_map_bytes: crate::bpf::memory::map_bytes(),
+        }
+    }
+}
