@@ -1,7 +1,7 @@
 //! The follower: a thread that keeps the links and the snapshot of places up to date.
 //!
 //! Link events go out as they are heard. A look at processes, namespaces and cgroups (a few milliseconds) follows at
-//! once, then at most every 50 ms; again, ever more slowly, while a new pod's namespace has no process in it yet (the
+//! once, then so seldom that looks take a tenth of a core at most; again, ever more slowly, while a new pod's namespace has no process in it yet (the
 //! runtime makes the interface first); for something asked for and unknown; and every 30 s.
 
 use std::collections::{BTreeSet, HashMap};
@@ -24,10 +24,16 @@ use super::rtnetlink::socket::{Asker, Heard, Listener};
 use super::rtnetlink::{link, route};
 use super::wanted::Wanted;
 
-/// Least time between two looks.
-const DEBOUNCE: Duration = Duration::from_millis(50);
-/// Least time from one look to the next one that is made for an unknown key.
-const DEBOUNCE_UNKNOWN: Duration = Duration::from_millis(100);
+/// Time from one look to the next, in times what the last one took: while links come and go without end, looks take a
+/// tenth of a core.
+const DEBOUNCE_FACTOR: u32 = 9;
+/// The same, at least and at most.
+const DEBOUNCE: Duration = Duration::from_millis(10);
+const DEBOUNCE_MOST: Duration = Duration::from_secs(1);
+/// The same for looks that are made for an unknown key: whoever makes the kernel drop packets of ever new cgroups costs
+/// a fiftieth of a core.
+const UNKNOWN_FACTOR: u32 = 49;
+const UNKNOWN: Duration = Duration::from_millis(100);
 /// Time between regular looks.
 const REGULAR: Duration = Duration::from_secs(30);
 /// How long a new interface without a pod is looked at again, and at most how seldom.
@@ -67,6 +73,8 @@ pub(super) struct Follower {
     error: Option<String>,
     last_look: Instant,
     next_look: Instant,
+    debounce: Duration,
+    debounce_unknown: Duration,
 }
 
 impl Follower {
@@ -95,6 +103,8 @@ impl Follower {
             error: None,
             last_look: now,
             next_look: now,
+            debounce: DEBOUNCE,
+            debounce_unknown: UNKNOWN,
         };
         follower.read_tables()?;
         follower.look(true);
@@ -109,7 +119,7 @@ impl Follower {
                 std::thread::sleep(AFTER_ERROR);
             }
             if self.shared.wanted.answer() {
-                self.look_by(self.last_look + DEBOUNCE_UNKNOWN);
+                self.look_by(self.last_look + self.debounce_unknown);
             }
             self.hear();
             self.deliver(Vec::new());
@@ -173,6 +183,8 @@ impl Follower {
                     self.error = Some(error.to_string());
                     self.stale_links = true;
                     self.look_by(Instant::now() + AFTER_ERROR);
+                    // The socket stays readable: do not spin.
+                    std::thread::sleep(DEBOUNCE);
                     break;
                 }
             }
@@ -183,7 +195,7 @@ impl Follower {
             }
         }
         if !events.is_empty() || self.stale_routes || self.stale_links {
-            self.look_by(self.last_look + DEBOUNCE);
+            self.look_by(self.last_look + self.debounce);
         }
         self.deliver(events);
     }
@@ -220,10 +232,14 @@ impl Follower {
 
     /// Looks at the node and publishes what is there.
     fn look(&mut self, regular: bool) {
+        let start = Instant::now();
         let asked = self.shared.wanted.take();
         let trouble = (self.resyncs, self.error.clone());
         let snapshot = Arc::new(self.looker.look(&mut self.asker, &self.table, &self.shared.wanted, trouble));
         self.last_look = Instant::now();
+        let took = self.last_look.duration_since(start);
+        self.debounce = (took * DEBOUNCE_FACTOR).clamp(DEBOUNCE, DEBOUNCE_MOST);
+        self.debounce_unknown = (took * UNKNOWN_FACTOR).clamp(UNKNOWN, REGULAR);
         self.next_look = self.last_look + if self.error.is_some() { AFTER_ERROR } else { REGULAR };
         if let Some(pause) = self.pause_for_young(&snapshot) {
             self.look_by(self.last_look + pause);
@@ -251,7 +267,7 @@ impl Follower {
         let mut young = std::mem::take(&mut self.young);
         self.young = unsettled.map(|link| (link.ifindex, young.remove(&link.ifindex).unwrap_or(now))).collect();
         let age = self.young.values().map(|&since| now.duration_since(since)).min()?;
-        (age < YOUNG).then(|| (age / 2).clamp(DEBOUNCE, YOUNG_PAUSE))
+        (age < YOUNG).then(|| (age / 2).clamp(self.debounce, YOUNG_PAUSE))
     }
 
     fn look_by(&mut self, when: Instant) {

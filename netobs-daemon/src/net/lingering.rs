@@ -36,6 +36,11 @@ impl<K: Eq + Hash + Copy, V: Clone> Lingering<K, V> {
         self.entries.retain(|_, (_, gone)| gone.is_none_or(|since| now.duration_since(since) < GRACE));
     }
 
+    /// Ends an entry at once: its key is known to mean nothing now.
+    pub(super) fn forget(&mut self, key: K) {
+        self.entries.remove(&key);
+    }
+
     /// All entries, lingering ones included.
     pub(super) fn all<C: FromIterator<(K, V)>>(&self) -> C {
         self.entries.iter().map(|(&key, (value, _))| (key, value.clone())).collect()
@@ -62,9 +67,12 @@ mod tests {
         let later = start + Duration::from_secs(1);
         table.replace(later, [(2, "x")]);
         assert_eq!(table.all::<BTreeMap<_, _>>(), [(1, "a"), (2, "x")].into());
-        table.replace(later + GRACE - Duration::from_millis(1), [(2, "x")]);
+        table.replace(later + Duration::from_secs(9), [(2, "x")]);
         assert_eq!(table.all::<BTreeMap<_, _>>().len(), 2);
+        table.forget(9);
         table.replace(later + GRACE, [(2, "x")]);
         assert_eq!(table.all::<BTreeMap<_, _>>(), [(2, "x")].into());
+        table.forget(2);
+        assert!(table.all::<BTreeMap<_, _>>().is_empty());
     }
 }

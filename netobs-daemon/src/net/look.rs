@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::AsFd as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,6 +27,8 @@ pub(super) struct Looker {
     interfaces: Lingering<u32, InterfaceInfo>,
     netns_pods: Lingering<u32, Arc<str>>,
     cgroup_pods: Lingering<u64, Arc<str>>,
+    /// Name and pod of the namespaces of the last look that a name of their own holds.
+    held: HashMap<u32, (PathBuf, Arc<str>)>,
     looks: u64,
     left_out: u64,
 }
@@ -37,6 +40,7 @@ impl Looker {
             interfaces: Lingering::new(MAX_INTERFACES),
             netns_pods: Lingering::new(MAX_NETNS),
             cgroup_pods: Lingering::new(MAX_CGROUPS),
+            held: HashMap::new(),
             looks: 0,
             left_out: 0,
         }
@@ -65,9 +69,8 @@ impl Looker {
                 .values()
                 .map(|link| (link.ifindex, InterfaceInfo { name: Arc::clone(&link.name), peer_netns: peer(link) })),
         );
-        let pods = namespaces.found.iter();
-        self.netns_pods
-            .replace(start, pods.filter_map(|(&inode, namespace)| Some((inode, Arc::clone(namespace.pod()?)))));
+        let pods = self.pods(&namespaces.found);
+        self.netns_pods.replace(start, pods);
         let cgroups = cgroups::scan();
         self.cgroup_pods.replace(start, cgroups.pods);
 
@@ -104,6 +107,32 @@ impl Looker {
     }
 }
 
+impl Looker {
+    /// Whose the namespaces are that are there now. One without processes is still the pod's whose it was if the same
+    /// name holds it (a sandbox that is being taken down); otherwise it may be the next pod's with the same inode, and
+    /// nobody's until a process says so.
+    fn pods(&mut self, namespaces: &HashMap<u32, Namespace>) -> Vec<(u32, Arc<str>)> {
+        let before = std::mem::take(&mut self.held);
+        let mut pods = Vec::with_capacity(namespaces.len());
+        for (&inode, namespace) in namespaces {
+            let name = namespace.unique_name();
+            let earlier = || {
+                let (known, pod) = before.get(&inode)?;
+                (!namespace.is_contested() && name == Some(known)).then_some(pod)
+            };
+            let Some(pod) = namespace.pod().or_else(earlier) else {
+                self.netns_pods.forget(inode);
+                continue;
+            };
+            if let Some(name) = name {
+                self.held.insert(inode, (name.to_owned(), Arc::clone(pod)));
+            }
+            pods.push((inode, Arc::clone(pod)));
+        }
+        pods
+    }
+}
+
 /// Inode by the id that the daemon's namespace has for it, of the namespaces that can be opened. The kernel gives a
 /// namespace an id when it first mentions it, so one without an id is no link's peer.
 fn ids(asker: &mut Asker, namespaces: &HashMap<u32, Namespace>) -> HashMap<i32, u32> {
@@ -116,4 +145,40 @@ fn ids(asker: &mut Asker, namespaces: &HashMap<u32, Namespace>) -> HashMap<i32, 
         }
     }
     ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &str = "/run/netns/cni-f0b0fb87-1a7f-31d1-07c2-d0968d09afa4";
+    const NEXT: &str = "/run/netns/cni-ef6fec60-5b59-5076-1df7-3d067dffa207";
+
+    /// Looks one after another, each of one namespace with inode 7 or of none; what is said of it in the end.
+    fn check(looks: &[Option<(&[&str], &[&str])>], expected: Option<&str>) {
+        let mut looker = Looker::new(1);
+        for look in looks {
+            let namespaces = look.iter().map(|(paths, pods)| (7, Namespace::of(paths, pods))).collect();
+            let pods = looker.pods(&namespaces);
+            looker.netns_pods.replace(Instant::now(), pods);
+        }
+        let known: HashMap<u32, Arc<str>> = looker.netns_pods.all();
+        assert_eq!(known.get(&7).map(|pod| &**pod), expected, "{looks:?}");
+    }
+
+    #[test]
+    fn a_namespace_is_not_taken_for_its_predecessor() {
+        check(&[Some((&[NAME], &[]))], None);
+        check(&[Some((&[NAME], &["a"]))], Some("a"));
+        // Gone: events on their way are still its.
+        check(&[Some((&[NAME], &["a"])), None], Some("a"));
+        // Without processes: the same name, another name, a name that may be used again, no name.
+        check(&[Some((&[NAME], &["a"])), Some((&[NAME], &[])), Some((&[NAME], &[]))], Some("a"));
+        check(&[Some((&[NAME], &["a"])), Some((&[NEXT], &[]))], None);
+        check(&[Some((&["/run/netns/blue"], &["a"])), Some((&["/run/netns/blue"], &[]))], None);
+        check(&[Some((&["/proc/5/ns/net"], &["a"])), Some((&["/proc/6/ns/net"], &[]))], None);
+        check(&[Some((&[NAME], &["a"])), None, Some((&[NAME], &[]))], None);
+        check(&[Some((&[NAME], &["a"])), Some((&[NAME], &["a", "b"]))], None);
+        check(&[Some((&[NAME], &["a"])), Some((&[NEXT], &["b"]))], Some("b"));
+    }
 }

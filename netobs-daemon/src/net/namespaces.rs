@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
@@ -15,7 +15,7 @@ use super::pod_uid;
 /// Most namespaces kept.
 const MAX_NAMESPACES: usize = 4096;
 /// Most processes of one namespace whose cgroup is read.
-const MAX_PROCESSES: usize = 64;
+const MAX_PROCESSES: usize = 16;
 /// Most processes looked at in one scan.
 const MAX_SCANNED: usize = 65_536;
 /// Where container runtimes and ip-netns(8) bind namespaces.
@@ -47,6 +47,30 @@ impl Namespace {
             PodClaim::One(pod) => Some(pod),
             PodClaim::None | PodClaim::Several => None,
         }
+    }
+
+    /// The name that holds it open, if it is one that is never used twice: container runtimes make one of a UUID for
+    /// each sandbox. The inode alone does not tell a namespace from its successor: the kernel gives the lowest free
+    /// number (`proc_alloc_inum`), so that a new pod often gets the number of the one that just went.
+    pub(super) fn unique_name(&self) -> Option<&Path> {
+        self.paths.iter().map(PathBuf::as_path).find(|path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.len().checked_sub(36).and_then(|at| name.get(at..)).is_some_and(|end| pod_uid::is_uuid(end, '-'))
+        })
+    }
+
+    /// Whether processes of different pods are in it.
+    pub(super) fn is_contested(&self) -> bool {
+        self.pod == PodClaim::Several
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(paths: &[&str], pods: &[&str]) -> Self {
+        let mut namespace = Self { paths: paths.iter().map(PathBuf::from).collect(), ..Self::default() };
+        for pod in pods {
+            namespace.claim((*pod).to_owned());
+        }
+        namespace
     }
 
     fn claim(&mut self, uid: String) {
@@ -138,7 +162,7 @@ impl NamespaceScan {
 }
 
 /// Inode of a bound namespace; `None` for a file that is no namespace.
-fn namespace_inode(path: &std::path::Path) -> Option<u32> {
+fn namespace_inode(path: &Path) -> Option<u32> {
     /// `NSFS_MAGIC` (`include/uapi/linux/magic.h`).
     const NSFS: u32 = 0x6e73_6673;
     let kind = rustix::fs::statfs(path).ok()?.f_type;
@@ -185,5 +209,22 @@ mod tests {
         namespace.claim("b".to_owned());
         namespace.claim("b".to_owned());
         assert_eq!(namespace.pod(), None);
+    }
+
+    #[test]
+    fn without_rights_processes_are_counted_as_denied() {
+        use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+        let own = crate::kernel::scope::own_netns().unwrap();
+        let caps = capabilities(None).unwrap();
+        if !caps.effective.contains(CapabilitySet::SYS_PTRACE) {
+            eprintln!("skipped: needs root to have rights that can be dropped");
+            return;
+        }
+        let denied = std::thread::spawn(move || {
+            let none = CapabilitySet::empty();
+            set_capabilities(None, rustix::thread::CapabilitySets { effective: none, ..caps }).unwrap();
+            scan(own).denied
+        });
+        assert!(denied.join().unwrap() > scan(own).denied);
     }
 }

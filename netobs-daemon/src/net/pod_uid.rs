@@ -24,13 +24,21 @@ pub fn of_directory(name: &str) -> Option<String> {
 }
 
 fn normal(uid: &str, separator: char) -> Option<String> {
-    let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if uid.len() == 32 && hex(uid) {
         return Some(uid.to_owned());
     }
-    let mut groups = uid.split(separator);
+    is_uuid(uid, separator).then(|| uid.replace(separator, "-"))
+}
+
+/// Whether a text is a UUID in lower case, its groups separated so.
+pub(super) fn is_uuid(text: &str, separator: char) -> bool {
+    let mut groups = text.split(separator);
     let fits = GROUPS.iter().all(|&length| groups.next().is_some_and(|group| group.len() == length && hex(group)));
-    (fits && groups.next().is_none()).then(|| uid.replace(separator, "-"))
+    fits && groups.next().is_none()
+}
+
+fn hex(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ fn offsets_agree_with_a_c_compiler() {
         return;
     }
     let found = running().unwrap();
+    println!("absent here: {:?}", found.absent);
     assert_ne!(found.offsets.skb_dev, ABSENT, "{:?}", found.absent);
     assert_ne!(found.offsets.net_inum, ABSENT, "{:?}", found.absent);
 

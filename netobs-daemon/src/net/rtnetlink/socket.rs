@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use super::wire::{Message, NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, messages, request, u32_at};
 
-/// The kernel fills at most 32 KiB per datagram of a dump (`NLMSG_GOODSIZE` and `max_recvmsg_len`, af_netlink.c).
+/// The kernel fills at most 32 KiB per datagram of a dump (`NLMSG_GOODSIZE` and `max_recvmsg_len`, `af_netlink.c`).
 const BUFFER: usize = 64 << 10;
 /// A kernel that does not answer for this long will not.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -146,8 +146,8 @@ impl Listener {
             Err(error) => match Errno::from_io_error(&error) {
                 Some(Errno::AGAIN) => Ok(Heard::Nothing),
                 Some(Errno::INTR) => Ok(Heard::Some),
-                Some(Errno::NOBUFS) => Ok(Heard::Lost),
-                None => Ok(Heard::Lost),
+                // Not an error of the system call: a datagram that did not fit the buffer.
+                Some(Errno::NOBUFS) | None => Ok(Heard::Lost),
                 Some(_) => Err(error),
             },
         }
