@@ -75,6 +75,7 @@ fn question(bytes: &[u8]) -> Result<DnsQuestion, DnsError> {
     if name.is_empty() {
         name.push('.');
     }
+    name.make_ascii_lowercase();
     let fixed = rest.first_chunk::<4>().ok_or(DnsError::Cut)?;
     Ok(DnsQuestion {
         name,
@@ -83,24 +84,31 @@ fn question(bytes: &[u8]) -> Result<DnsQuestion, DnsError> {
     })
 }
 
-/// Appends a label in presentation format (RFC 1035 section 5.1), lower case: `\X` for what means something in a zone
-/// file, `\DDD` for what does not print.
+/// Appends a label in presentation format (RFC 1035 section 5.1): `\X` for what means something in a zone file, `\DDD`
+/// for what does not print. Labels hardly ever have either, so that is looked for first.
 fn push_label(name: &mut String, label: &[u8]) {
+    let plain = label.iter().all(|byte| byte.is_ascii_graphic() && !is_special(*byte));
+    if plain && let Ok(text) = std::str::from_utf8(label) {
+        name.push_str(text);
+        return;
+    }
     for &byte in label {
-        match byte {
-            b'.' | b'\\' | b'"' | b'(' | b')' | b';' | b'@' | b'$' => {
-                name.push('\\');
-                name.push(char::from(byte));
-            }
-            0x21..=0x7e => name.push(char::from(byte.to_ascii_lowercase())),
-            _ => {
-                name.push('\\');
-                for digit in [byte / 100, byte / 10 % 10, byte % 10] {
-                    name.push(char::from(b'0' + digit));
-                }
+        if is_special(byte) {
+            name.push('\\');
+            name.push(char::from(byte));
+        } else if byte.is_ascii_graphic() {
+            name.push(char::from(byte));
+        } else {
+            name.push('\\');
+            for digit in [byte / 100, byte / 10 % 10, byte % 10] {
+                name.push(char::from(b'0' + digit));
             }
         }
     }
+}
+
+fn is_special(byte: u8) -> bool {
+    matches!(byte, b'.' | b'\\' | b'"' | b'(' | b')' | b';' | b'@' | b'$')
 }
 
 #[cfg(test)]

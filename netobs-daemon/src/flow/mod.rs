@@ -42,7 +42,7 @@ pub struct FlowLimits {
     pub packets: usize,
     /// Drops remembered as evidence.
     pub references: usize,
-    /// How long a DNS answer is waited for, nanoseconds.
+    /// How long a DNS answer is waited for since the question was first seen, nanoseconds.
     pub dns_timeout_ns: u64,
 }
 
