@@ -5,10 +5,16 @@ use std::net::SocketAddr;
 
 use netobs_common::trail::{Point, hook};
 
+use proptest::prelude::*;
+use zerocopy::IntoBytes;
+
 use super::*;
+use crate::event::decode::decode;
+use crate::event::decode::tests::{dns_bytes, drop_record};
 use crate::event::joined::{Coalesced, DnsExchange, Joined, JoinedKind, Sighting, Translation};
 use crate::event::observation::{ClaimBy, DnsOutcome, Endpoint, Observation, Severity};
 use crate::event::raw::{Context, DnsQuestion, RawDrop, Tuple};
+use crate::flow::{FlowLimits, FlowTable};
 
 const OWN: u32 = 1;
 /// Interfaces 11 and 12 are the node's side of the pods' with namespaces 101 and 102; their cgroups are 1001 and 1002.
@@ -357,4 +363,30 @@ fn a_coalesced_burst() {
         observation.summary,
         "shop/web-0 -> shop/db-0:5432 tcp: dropped, NETFILTER_DROP: 12,345 more packets of this kind, counted"
     );
+}
+
+proptest! {
+    /// Whatever still decodes of spoiled records goes through all stages.
+    #[test]
+    fn spoiled_records_never_panic(
+        records in prop::collection::vec((any::<bool>(), prop::collection::vec((8usize..328, any::<u8>()), 0..4)), 1..20)
+    ) {
+        let mut table = FlowTable::new(FlowLimits::default());
+        let mut out = Vec::new();
+        for (dns, changes) in records {
+            let mut bytes = if dns { dns_bytes() } else { drop_record().as_bytes().to_vec() };
+            for (at, value) in changes {
+                let end = bytes.len();
+                bytes[at % end] = value;
+            }
+            if let Ok(event) = decode(&bytes) {
+                table.ingest(event, &mut out);
+            }
+        }
+        table.expire(u64::MAX, &mut out);
+        for joined in &out {
+            prop_assert!(!observe_in(joined, false).summary.is_empty());
+            prop_assert!(serde_json::to_string(&observe_in(joined, true)).is_ok());
+        }
+    }
 }
