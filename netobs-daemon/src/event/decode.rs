@@ -194,4 +194,4 @@ fn decode_dns(bytes: &[u8]) -> Result<RawDns, DecodeError> {
 
 #[cfg(test)]
 #[path = "decode_tests.rs"]
-mod tests;
+pub(crate) mod tests;

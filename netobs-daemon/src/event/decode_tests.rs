@@ -31,7 +31,7 @@ fn sixteen(bytes: [u8; 4]) -> [u8; 16] {
 }
 
 /// A SYN from 10.0.0.1:4711 to 10.0.0.9:80, which DNAT sends on to 10.0.0.2:8080.
-fn drop_record() -> DropRecord {
+pub fn drop_record() -> DropRecord {
     let mut packet = Vec::new();
     etherparse::PacketBuilder::ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
         .tcp(4711, 8080, 1, 1024)
@@ -73,7 +73,8 @@ fn drop_record() -> DropRecord {
     }
 }
 
-fn dns_bytes() -> Vec<u8> {
+/// A question for web.shop. from 10.0.0.1:40000 to 10.96.0.10:53.
+pub fn dns_bytes() -> Vec<u8> {
     let message = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03web\x04shop\x00\x00\x01\x00\x01";
     let record = DnsRecord {
         header: header(kind::DNS, DNS_CLASSES[0]),

@@ -50,31 +50,7 @@ pub fn parse(bytes: &[u8]) -> Result<DnsMessage, DnsError> {
 }
 
 fn question(bytes: &[u8]) -> Result<DnsQuestion, DnsError> {
-    let mut name = String::with_capacity(64);
-    let mut rest = bytes;
-    loop {
-        let (&length, after) = rest.split_first().ok_or(DnsError::Cut)?;
-        match length {
-            0 => {
-                rest = after;
-                break;
-            }
-            1..=63 => {}
-            0xc0.. => return Err(DnsError::Pointer),
-            other => return Err(DnsError::LabelType(other)),
-        }
-        let (label, after) = after.split_at_checked(usize::from(length)).ok_or(DnsError::Cut)?;
-        // What is consumed so far and the root's byte.
-        if bytes.len() - after.len() + 1 > NAME {
-            return Err(DnsError::NameLength);
-        }
-        push_label(&mut name, label);
-        name.push('.');
-        rest = after;
-    }
-    if name.is_empty() {
-        name.push('.');
-    }
+    let (name, rest) = name(bytes)?;
     let fixed = rest.first_chunk::<4>().ok_or(DnsError::Cut)?;
     Ok(DnsQuestion {
         name,
@@ -83,25 +59,93 @@ fn question(bytes: &[u8]) -> Result<DnsQuestion, DnsError> {
     })
 }
 
-/// Appends a label in presentation format (RFC 1035 section 5.1), lower case: `\X` for what means something in a zone
-/// file, `\DDD` for what does not print.
-fn push_label(name: &mut String, label: &[u8]) {
-    for &byte in label {
-        match byte {
-            b'.' | b'\\' | b'"' | b'(' | b')' | b';' | b'@' | b'$' => {
-                name.push('\\');
-                name.push(char::from(byte));
+/// The name in presentation format, and what follows it.
+fn name(bytes: &[u8]) -> Result<(String, &[u8]), DnsError> {
+    let mut end = 0;
+    let mut plain = true;
+    loop {
+        let length = *bytes.get(end).ok_or(DnsError::Cut)?;
+        match length {
+            0 => break,
+            1..=63 => {}
+            0xc0.. => return Err(DnsError::Pointer),
+            other => return Err(DnsError::LabelType(other)),
+        }
+        let next = end + 1 + usize::from(length);
+        // The root's byte is yet to come.
+        if next + 1 > NAME {
+            return Err(DnsError::NameLength);
+        }
+        plain &= bytes.get(end + 1..next).ok_or(DnsError::Cut)?.iter().fold(true, |all, byte| all & is_plain(*byte));
+        end = next;
+    }
+    let (labels, rest) = bytes.split_at(end);
+    let rest = rest.get(1..).unwrap_or_default();
+    Ok((if plain { copied(labels) } else { escaped(labels) }, rest))
+}
+
+/// Labels with their length bytes, each length in 1..=63 and within the bytes.
+fn each_label(labels: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = labels;
+    std::iter::from_fn(move || {
+        let (length, after) = rest.split_first()?;
+        let (label, after) = after.split_at_checked(usize::from(*length))?;
+        rest = after;
+        Some(label)
+    })
+}
+
+/// Labels without a byte to escape, in one copy: what is a length on the wire is a dot in the text, one place later.
+fn copied(labels: &[u8]) -> String {
+    let mut text = Vec::with_capacity(labels.len() + 1);
+    text.extend_from_slice(labels.get(1..).unwrap_or_default());
+    text.push(b'.');
+    let mut dot = 0;
+    for label in each_label(labels) {
+        dot += label.len();
+        text[dot] = b'.';
+        dot += 1;
+    }
+    text.make_ascii_lowercase();
+    // It is ASCII, so nothing is lost.
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// Labels in presentation format (RFC 1035 section 5.1): `\X` for what means something in a zone file, `\DDD` for what
+/// does not print.
+fn escaped(labels: &[u8]) -> String {
+    let mut text = String::with_capacity(labels.len() * 2);
+    for label in each_label(labels) {
+        for &byte in label {
+            if !is_plain(byte) {
+                text.push('\\');
             }
-            0x21..=0x7e => name.push(char::from(byte.to_ascii_lowercase())),
-            _ => {
-                name.push('\\');
-                for digit in [byte / 100, byte / 10 % 10, byte % 10] {
-                    name.push(char::from(b'0' + digit));
-                }
+            if byte.is_ascii_graphic() {
+                text.push(char::from(byte.to_ascii_lowercase()));
+            } else {
+                text.extend([byte / 100, byte / 10 % 10, byte % 10].map(|digit| char::from(b'0' + digit)));
             }
         }
+        text.push('.');
     }
+    text
 }
+
+fn is_plain(byte: u8) -> bool {
+    PLAIN[usize::from(byte)]
+}
+
+/// Bytes that print and mean nothing in a zone file.
+const PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0u8;
+    while byte < 0x7f {
+        table[byte as usize] =
+            byte.is_ascii_graphic() && !matches!(byte, b'.' | b'\\' | b'"' | b'(' | b')' | b';' | b'@' | b'$');
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {

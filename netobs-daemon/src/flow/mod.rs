@@ -6,7 +6,7 @@
 //! (the answer); one that is not is emitted when its time is up.
 //!
 //! Records of one packet are found by its identity (address of the `sk_buff`, digest of what forwarding leaves alone)
-//! within [`packets::SAME_PACKET_NS`]; records of one question by its client, id, name and type. Kernel memory is
+//! within 50 ms; records of one question by its client, id, name and type. Kernel memory is
 //! reused at once for the next packet, so identity alone never joins two records made at one place: there the second
 //! record is another packet.
 
@@ -42,7 +42,7 @@ pub struct FlowLimits {
     pub packets: usize,
     /// Drops remembered as evidence.
     pub references: usize,
-    /// How long a DNS answer is waited for, nanoseconds.
+    /// How long a DNS answer is waited for since the question was first seen, nanoseconds.
     pub dns_timeout_ns: u64,
 }
 

@@ -84,3 +84,6 @@ pub struct Sources<'a> {
     /// What to add to `CLOCK_BOOTTIME` to get nanoseconds since the Unix epoch.
     pub wall_offset_ns: i64,
 }
+
+#[cfg(test)]
+mod tests;
