@@ -1,1 +1,18 @@
-//! (being built)
+//! What the command line shows. A client of the HTTP API like any other, over TCP or the unix socket.
+//!
+//! `main` mounts [`ObserveArgs`] and [`StatusArgs`] as subcommands and runs [`observe()`] and [`status()`].
+
+pub mod connect;
+pub mod lines;
+pub mod observe;
+pub mod output;
+pub mod render;
+pub mod server;
+pub mod status;
+
+pub use observe::{ObserveArgs, observe};
+pub use server::{Server, ServerArgs};
+pub use status::{StatusArgs, status};
+
+#[cfg(test)]
+mod tests;

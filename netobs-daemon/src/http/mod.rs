@@ -29,4 +29,4 @@ pub use serve::{ServeHandle, ServeLimits, serve};
 pub use status::StatusSource;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

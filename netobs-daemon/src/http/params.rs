@@ -34,7 +34,7 @@ pub struct FilterParams {
     /// Not before: an RFC 3339 time, or a duration like 5m meaning that long ago.
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
-    /// Before: an RFC 3339 time, or a duration like 5m meaning that long ago. For a stream only with follow=false.
+    /// Before: an RFC 3339 time, or a duration like 5m meaning that long ago. Only when new events are not followed.
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
 }
