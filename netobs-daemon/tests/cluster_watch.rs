@@ -280,6 +280,14 @@ async fn an_api_server_that_comes_late() {
     it.stop().await;
 }
 
+async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within 10 s: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_metadata_file_is_read_again_when_it_changes() {
     let directory = tempfile::tempdir().unwrap();
@@ -292,18 +300,11 @@ async fn a_metadata_file_is_read_again_when_it_changes() {
     let named = || matches!(handle.snapshot().ip_owner("10.244.9.11".parse().unwrap(), 1), IpOwner::Pod(_));
     assert!(named(), "before spawn returns");
     assert!(handle.not_ready().is_empty());
-    let wait = |what: &'static str, condition: Box<dyn Fn() -> bool + '_>| async move {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !condition() {
-            assert!(Instant::now() < deadline, "not within 10 s: {what}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
     std::fs::write(&path, "{").unwrap();
-    wait("the error", Box::new(|| handle.state().feed(Feed::Pods).unwrap().phase == Phase::Stale)).await;
+    eventually("the error", || handle.state().feed(Feed::Pods).unwrap().phase == Phase::Stale).await;
     assert!(named(), "what was known stays");
     std::fs::write(&path, fixture("lists/nodes.json")).unwrap();
-    wait("the new contents", Box::new(|| handle.state().feed(Feed::Pods).unwrap().objects == 0)).await;
+    eventually("the new contents", || handle.state().feed(Feed::Pods).unwrap().objects == 0).await;
     shutdown.cancel();
     tokio::time::timeout(Duration::from_secs(5), handle.stopped()).await.unwrap();
 }

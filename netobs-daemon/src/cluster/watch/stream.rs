@@ -217,8 +217,8 @@ impl<K: Watched> Follower<K> {
                     self.lag.heard((self.clock)());
                     return Ok(());
                 }
-                Ok(Some(Err(kube::Error::SerdeError(error)))) => {
-                    tracing::debug!(feed = self.feed.name(), %error, "object of a watch left out");
+                Ok(Some(Err(error))) if undecodable_object(&error) => {
+                    tracing::debug!(feed = self.feed.name(), "object of a watch left out: it cannot be decoded");
                     undecodable += 1;
                     if listing.is_none() {
                         self.send(News::Undecodable { feed: self.feed, count: std::mem::take(&mut undecodable) })
@@ -293,5 +293,15 @@ impl<K: Watched> Follower<K> {
 
     async fn send(&self, news: News) -> Result<(), End> {
         self.news.send(news).await.map_err(|_| End::Closed)
+    }
+}
+
+/// Whether a line of a watch was no event of the type. `kube` tries such a line as a `Status` next, of which all fields
+/// are optional: so most come as one that says nothing.
+fn undecodable_object(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::SerdeError(_) => true,
+        kube::Error::Api(status) => status.code == 0 && status.message.is_empty() && status.reason.is_empty(),
+        _ => false,
     }
 }
