@@ -21,10 +21,10 @@ pub struct Knobs {
     pub scope_all: u32,
     /// UDP ports of DNS servers, host byte order; unused entries repeat the first.
     pub dns_ports: [u16; 4],
-    /// 1: the programs write their debug lines (aya-log).
-    pub debug: u32,
     /// 1: DNS is looked at.
     pub dns: u32,
+    /// Zero.
+    pub padding: u32,
 }
 
 impl Knobs {
@@ -36,8 +36,9 @@ impl Knobs {
         own_netns: 0,
         scope_all: 0,
         dns_ports: [53; 4],
-        debug: 0,
+
         dns: 1,
+        padding: 0,
     };
 }
 

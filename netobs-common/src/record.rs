@@ -71,7 +71,7 @@ pub struct Tuple {
     /// IP protocol number.
     pub protocol: u8,
     /// Zero.
-    pub padding: [u8; 2],
+    pub padding: u16,
 }
 
 /// Bytes of the network header and what follows it that a drop carries at most: IPv6 (40), a fragment or options
@@ -111,7 +111,7 @@ pub struct DropRecord {
     /// Used entries of [`DropRecord::points`].
     pub points_length: u8,
     /// Zero.
-    pub padding: [u8; 1],
+    pub padding: u8,
     /// Conntrack's original and reply direction, valid with [`flags::CONNTRACK`].
     pub tuples: [Tuple; 2],
     /// Where this packet was met before, oldest first.
@@ -158,7 +158,9 @@ pub struct DnsRecord {
     /// One of [`direction`].
     pub direction: u8,
     /// Zero.
-    pub padding: [u8; 6],
+    pub padding: u16,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Sizes in bytes of the DNS records in the ring, [`DnsRecord`] included. The largest holds the DNS header and the
@@ -195,7 +197,7 @@ pub struct BucketKey {
     /// For DNS: 1 answers, 0 questions.
     pub response: u8,
     /// Zero.
-    pub padding: [u8; 2],
+    pub padding: u16,
 }
 
 /// State of a coalescing bucket.
@@ -225,6 +227,13 @@ const _: () = {
     assert!(size_of::<DnsRecord>() == 96);
     assert!(size_of::<BucketKey>() == 52);
     assert!(size_of::<Bucket>() == 40);
+    // The kernel programs write both addresses, and both ports, as words.
+    assert!(core::mem::offset_of!(DnsRecord, source) % 4 == 0);
+    assert!(core::mem::offset_of!(DnsRecord, destination) == core::mem::offset_of!(DnsRecord, source) + 16);
+    assert!(core::mem::offset_of!(DnsRecord, source_port) % 4 == 0);
+    assert!(core::mem::offset_of!(DnsRecord, destination_port) == core::mem::offset_of!(DnsRecord, source_port) + 2);
+    assert!(core::mem::offset_of!(DropRecord, headers) % 4 == 0);
+    assert!(core::mem::offset_of!(BucketKey, source) == 0 && core::mem::offset_of!(BucketKey, destination) == 16);
     assert!(DNS_CLASSES[2] - size_of::<DnsRecord>() >= 12 + 255 + 4);
     assert!(DNS_CLASSES[0] % 8 == 0 && DNS_CLASSES[1] % 8 == 0 && DNS_CLASSES[2] % 8 == 0);
 };

@@ -6,12 +6,12 @@ use crate::counters::{Counters, family};
 /// Codes of [`Point::hook`].
 pub mod hook {
     /// tcx, the interface received the packet.
-    pub const TCX_INGRESS: u8 = 1;
+    pub const TCX_INGRESS: u32 = 1;
     /// tcx, the interface is about to send the packet.
-    pub const TCX_EGRESS: u8 = 2;
+    pub const TCX_EGRESS: u32 = 2;
     /// netfilter; add the kernel's hook number (`enum nf_inet_hooks`: PREROUTING 0, INPUT 1, FORWARD 2, OUTPUT 3,
     /// POSTROUTING 4).
-    pub const NETFILTER: u8 = 16;
+    pub const NETFILTER: u32 = 16;
 }
 
 /// One place where a packet was met.
@@ -27,16 +27,14 @@ pub struct Point {
     /// netfilter: the output interface, 0 where the hook has none. tcx: 0.
     pub out_ifindex: u32,
     /// One of [`hook`].
-    pub hook: u8,
-    /// Zero.
-    pub padding: [u8; 3],
+    pub hook: u32,
 }
 
 /// Points that are kept of one packet; a longer way keeps its oldest.
 pub const TRAIL_POINTS: usize = 6;
 /// Packets a CPU remembers. Power of two. A packet mostly runs to its end on one CPU before the next one starts; the
-/// others are for what nests (softirq in process context).
-pub const TRAILS: usize = 8;
+/// others are for what is made or nests in between (an ICMP error about it, softirq in process context).
+pub const TRAILS: usize = 32;
 
 /// The way of one packet.
 #[repr(C)]
@@ -54,6 +52,8 @@ pub struct Trail {
     pub padding: u32,
     /// Oldest first.
     pub points: [Point; TRAIL_POINTS],
+    /// Zero. Rounds the size up to a power of two, so that an index is a shift away.
+    pub reserved: [u64; 4],
 }
 
 /// All that a CPU keeps: one map value, so one look-up serves the counters and the trails.
@@ -66,16 +66,14 @@ pub struct CpuState {
     pub calm_start_ns: [u64; family::COUNT],
     /// Records let through in it.
     pub calm_used: [u64; family::COUNT],
-    /// Turns a pointer into a number: the verifier refuses shifts of pointers, but a pointer stored here comes back
-    /// as a scalar.
-    pub scratch: u64,
     /// Indexed by [`slot`].
     pub trails: [Trail; TRAILS],
 }
 
-/// Which trail an `sk_buff` at this address uses. `sk_buff`s are cache-line aligned and some 256 bytes apart.
+/// Which trail an `sk_buff` uses, from the low half of its address. `sk_buff`s are cache-line aligned and some 256 bytes
+/// apart.
 #[inline(always)]
-pub const fn slot(packet: u64) -> usize {
+pub const fn slot(packet: u32) -> usize {
     ((packet >> 8) ^ (packet >> 12)) as usize & (TRAILS - 1)
 }
 
@@ -88,8 +86,8 @@ pub const fn digest(length: u16, identification: u32, protocol: u8) -> u32 {
 
 const _: () = {
     assert!(size_of::<Point>() == 12);
-    assert!(size_of::<Trail>() == 24 + 12 * TRAIL_POINTS);
+    assert!(size_of::<Trail>() == 24 + 12 * TRAIL_POINTS + 32);
     assert!(TRAILS.is_power_of_two());
-    assert!(size_of::<CpuState>() == size_of::<Counters>() + 16 * family::COUNT + 8 + TRAILS * size_of::<Trail>());
+    assert!(size_of::<CpuState>() == size_of::<Counters>() + 16 * family::COUNT + TRAILS * size_of::<Trail>());
     assert!(crate::record::DROP_POINTS == TRAIL_POINTS);
 };

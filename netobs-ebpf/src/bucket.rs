@@ -58,7 +58,8 @@ pub fn admit<const F: usize>(state: &mut CpuState, key: &mut BucketKey, length: 
     false
 }
 
-const EMPTY: BucketKey = BucketKey {
+/// A key without anything.
+pub const EMPTY: BucketKey = BucketKey {
     source: [0; 16],
     destination: [0; 16],
     netns: 0,
@@ -69,7 +70,7 @@ const EMPTY: BucketKey = BucketKey {
     kind: 0,
     ip_version: 0,
     response: 0,
-    padding: [0; 2],
+    padding: 0,
 };
 
 #[inline(always)]

@@ -1,7 +1,9 @@
 //! DNS over UDP: a record of each question and answer, once per address pair it has on its way.
 
-use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_skb_cgroup_id, bpf_skb_load_bytes};
+use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_skb_cgroup_id, bpf_skb_load_bytes};
 use aya_ebpf::programs::TcContext;
+use aya_log_ebpf::debug;
 use netobs_common::ABI_VERSION;
 use netobs_common::counters::family::DNS;
 use netobs_common::record::{BucketKey, DNS_CLASSES, DnsRecord, Header, direction, kind};
@@ -9,6 +11,7 @@ use netobs_common::trail::{CpuState, hook};
 
 use crate::globals::global;
 use crate::headers::{self, Packet, Source, UDP};
+use crate::tcx::Place;
 use crate::{bucket, emit, maps, trail};
 
 /// Bytes of a DNS header (RFC 1035 section 4.1.1).
@@ -16,7 +19,7 @@ const DNS_HEADER: usize = 12;
 /// Bytes of a UDP header.
 const UDP_HEADER: usize = 8;
 
-/// Records the DNS message in `packet`. `ports` are its UDP ports in network byte order.
+/// Records the DNS message in `packet`. `ports` are its UDP ports, source first, network byte order.
 #[allow(clippy::too_many_arguments)] // one call, inlined
 #[inline(always)]
 pub fn observe(
@@ -24,18 +27,17 @@ pub fn observe(
     state: &mut CpuState,
     source: &impl Source,
     packet: &Packet,
-    ports: [u16; 2],
+    ports: u32,
     ifindex: u32,
-    offset: usize,
-    hook: u8,
+    place: Place,
 ) {
-    let Some((from, to)) = headers::addresses(source, packet.version, offset) else {
+    let Some(addresses) = headers::addresses(source, packet.version, place.offset) else {
         state.counters.families[DNS].seen += 1;
         state.counters.families[DNS].unparsed += 1;
         return;
     };
     let address = ctx.skb.skb as u64;
-    let recorded = tuple_digest(&from, &to, ports);
+    let recorded = tuple_digest(&addresses, ports);
     {
         let trail = trail::of(state, address);
         if trail.recorded == recorded {
@@ -45,12 +47,12 @@ pub fn observe(
         trail.recorded = recorded;
     }
     state.counters.families[DNS].seen += 1;
-    let Some(length) = source.load::<u16>(packet.transport + 4) else {
+    let Some([length]) = source.words(packet.transport + 4) else {
         state.counters.families[DNS].unparsed += 1;
         return;
     };
     let message = packet.transport + UDP_HEADER;
-    let message_length = (u16::from_be(length) as usize).wrapping_sub(UDP_HEADER);
+    let message_length = ((u32::from_be(length) >> 16) as usize).wrapping_sub(UDP_HEADER);
     let available = (ctx.len() as usize).wrapping_sub(message);
     let length = if message_length < available { message_length } else { available };
     if !(DNS_HEADER..=usize::from(u16::MAX)).contains(&message_length)
@@ -63,58 +65,39 @@ pub fn observe(
     let now = unsafe { bpf_ktime_get_boot_ns() };
     if !bucket::calm::<DNS>(state, now) {
         // QR is the top bit of the third byte.
-        let response = source.load::<u8>(message + 2).unwrap_or(0) >> 7;
+        let response = source.byte(message + 2).unwrap_or(0) >> 7;
         let mut key = BucketKey {
-            source: from,
-            destination: to,
             netns: global!(KNOBS.own_netns),
             ifindex,
-            reason: 0,
-            destination_port: [0; 2],
             protocol: UDP,
             kind: kind::DNS,
             ip_version: packet.version,
             response,
-            padding: [0; 2],
+            ..bucket::EMPTY
         };
+        // SAFETY: the key begins with both addresses, 4-aligned.
+        unsafe { (&raw mut key).cast::<[u32; 8]>().write(addresses) };
         if !bucket::admit::<DNS>(state, &mut key, ctx.len(), now) {
             return;
         }
     }
-    let record = DnsRecord {
-        header: Header {
-            abi: ABI_VERSION,
-            kind: kind::DNS,
-            flags: 0,
-            length: 0,
-            boot_ns: now,
-            packet: address,
-            // SAFETY: the context is the program's own.
-            cgroup: unsafe { bpf_skb_cgroup_id(ctx.skb.skb) },
-            netns: global!(KNOBS.own_netns),
-            ifindex,
-            digest: packet.digest,
-            // SAFETY: no preconditions.
-            cpu: unsafe { aya_ebpf::helpers::bpf_get_smp_processor_id() } as u32,
-        },
-        source: from,
-        destination: to,
-        source_port: ports[0].to_ne_bytes(),
-        destination_port: ports[1].to_ne_bytes(),
-        message_length: message_length as u16,
-        captured: 0,
-        ip_version: packet.version,
-        direction: if hook == hook::TCX_INGRESS { direction::INGRESS } else { direction::EGRESS },
-        padding: [0; 6],
-    };
+    let record = Record { ctx, packet, addresses, ports, ifindex, now, message, message_length, length, place };
     const BASE: usize = size_of::<DnsRecord>();
     let submitted = if length <= DNS_CLASSES[0] - BASE {
-        submit::<{ DNS_CLASSES[0] }>(ctx, record, message, length)
+        record.submit::<{ DNS_CLASSES[0] }>()
     } else if length <= DNS_CLASSES[1] - BASE {
-        submit::<{ DNS_CLASSES[1] }>(ctx, record, message, length)
+        record.submit::<{ DNS_CLASSES[1] }>()
     } else {
-        submit::<{ DNS_CLASSES[2] }>(ctx, record, message, length)
+        record.submit::<{ DNS_CLASSES[2] }>()
     };
+    debug!(
+        ctx,
+        "dns: {} bytes from port {} to port {} on ifindex {}",
+        message_length,
+        u32::from_be(ports) >> 16,
+        u32::from_be(ports) & 0xffff,
+        ifindex
+    );
     let counters = &mut state.counters.families[DNS];
     match submitted {
         Submitted::Yes => counters.submitted += 1,
@@ -133,47 +116,83 @@ enum Submitted {
     Unreadable,
 }
 
-/// Puts the record and as much of the message as fits into `SIZE` bytes into the ring.
-#[inline(always)]
-fn submit<const SIZE: usize>(ctx: &TcContext, mut record: DnsRecord, message: usize, length: usize) -> Submitted {
-    let room = SIZE - size_of::<DnsRecord>();
-    // The mask and the minimum tell the verifier the bounds; length is at least DNS_HEADER.
-    let mut captured = (length & 0xffff) as u32;
-    if captured > room as u32 {
-        captured = room as u32;
+/// What goes into a record.
+struct Record<'a> {
+    ctx: &'a TcContext,
+    packet: &'a Packet,
+    addresses: [u32; 8],
+    ports: u32,
+    ifindex: u32,
+    now: u64,
+    message: usize,
+    message_length: usize,
+    length: usize,
+    place: Place,
+}
+
+impl Record<'_> {
+    /// Puts the record and as much of the message as fits into `SIZE` bytes into the ring.
+    #[inline(always)]
+    fn submit<const SIZE: usize>(&self) -> Submitted {
+        // The mask and the minimum tell the verifier the bounds; length is at least DNS_HEADER.
+        let mut captured = (self.length & 0xffff) as u32;
+        if captured > (SIZE - size_of::<DnsRecord>()) as u32 {
+            captured = (SIZE - size_of::<DnsRecord>()) as u32;
+        }
+        if captured == 0 {
+            return Submitted::Unreadable;
+        }
+        let Some(mut entry) = maps::RING_DNS.reserve::<Slot<SIZE>>(0) else {
+            return Submitted::Full;
+        };
+        let start = entry.as_mut_ptr().cast::<u8>();
+        let record = start.cast::<DnsRecord>();
+        let skb = self.ctx.skb.skb;
+        // SAFETY: the entry has SIZE bytes, 8-aligned; every byte of the record is written, and captured is at most what
+        // is left behind it. The helpers get the program's own context. Addresses lie next to each other and are followed
+        // by the ports, 4-aligned (asserted in netobs-common).
+        let failed = unsafe {
+            (&raw mut (*record).header).write(Header {
+                abi: ABI_VERSION,
+                kind: kind::DNS,
+                flags: 0,
+                length: SIZE as u32,
+                boot_ns: self.now,
+                packet: skb as u64,
+                cgroup: bpf_skb_cgroup_id(skb),
+                netns: global!(KNOBS.own_netns),
+                ifindex: self.ifindex,
+                digest: self.packet.digest,
+                cpu: bpf_get_smp_processor_id() as u32,
+            });
+            (&raw mut (*record).source).cast::<[u32; 8]>().write(self.addresses);
+            (&raw mut (*record).source_port).cast::<u32>().write(self.ports);
+            (&raw mut (*record).message_length).write(self.message_length as u16);
+            (&raw mut (*record).captured).write(captured as u16);
+            (&raw mut (*record).ip_version).write(self.packet.version);
+            let ingress = self.place.hook == hook::TCX_INGRESS;
+            (&raw mut (*record).direction).write(if ingress { direction::INGRESS } else { direction::EGRESS });
+            (&raw mut (*record).padding).write(0);
+            (&raw mut (*record).reserved).write(0);
+            bpf_skb_load_bytes(skb.cast(), self.message as u32, start.add(size_of::<DnsRecord>()).cast(), captured)
+        };
+        if failed != 0 {
+            entry.discard(u64::from(BPF_RB_NO_WAKEUP));
+            return Submitted::Unreadable;
+        }
+        entry.submit(emit::wake_flags());
+        Submitted::Yes
     }
-    if captured == 0 {
-        return Submitted::Unreadable;
-    }
-    let Some(mut entry) = maps::RING_DNS.reserve::<Slot<SIZE>>(0) else {
-        return Submitted::Full;
-    };
-    record.header.length = SIZE as u32;
-    record.captured = captured as u16;
-    let start = entry.as_mut_ptr().cast::<u8>();
-    // SAFETY: the entry has SIZE bytes, 8-aligned; captured is at most what is left behind the record.
-    let failed = unsafe {
-        start.cast::<DnsRecord>().write(record);
-        bpf_skb_load_bytes(ctx.skb.skb.cast(), message as u32, start.add(size_of::<DnsRecord>()).cast(), captured)
-    };
-    if failed != 0 {
-        entry.discard(u64::from(aya_ebpf::bindings::BPF_RB_NO_WAKEUP));
-        return Submitted::Unreadable;
-    }
-    entry.submit(emit::wake_flags());
-    Submitted::Yes
 }
 
 /// Digest of addresses and ports; never 0.
 #[inline(always)]
-fn tuple_digest(from: &[u8; 16], to: &[u8; 16], ports: [u16; 2]) -> u32 {
-    let mut digest = (ports[0] as u32) << 16 | ports[1] as u32;
+fn tuple_digest(addresses: &[u32; 8], ports: u32) -> u32 {
+    let mut digest = ports;
     let mut index = 0;
-    while index < 16 {
-        let a = u32::from_ne_bytes([from[index], from[index + 1], from[index + 2], from[index + 3]]);
-        let b = u32::from_ne_bytes([to[index], to[index + 1], to[index + 2], to[index + 3]]);
-        digest = digest.rotate_left(5) ^ a ^ b.rotate_left(16);
-        index += 4;
+    while index < 8 {
+        digest = digest.rotate_left(5) ^ addresses[index];
+        index += 1;
     }
     digest | 1
 }

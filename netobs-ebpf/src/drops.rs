@@ -2,6 +2,7 @@
 
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, generated::bpf_probe_read_kernel};
 use aya_ebpf::programs::BtfTracePointContext;
+use aya_log_ebpf::debug;
 use netobs_common::ABI_VERSION;
 use netobs_common::counters::family::DROP;
 use netobs_common::offsets::ABSENT;
@@ -35,7 +36,7 @@ pub fn observe(ctx: &BtfTracePointContext) {
     }
     state.counters.families[DROP].seen += 1;
 
-    let mut headers = [0u8; DROP_HEADERS];
+    let mut headers = Headers([0; DROP_HEADERS / 4]);
     let headers_length = copy_headers(skb, &mut headers);
     let reason: u32 = ctx.arg(2);
     let length: u32 = load(skb, global!(OFFSETS.skb_len));
@@ -48,13 +49,13 @@ pub fn observe(ctx: &BtfTracePointContext) {
     if !bucket::admit::<DROP>(state, &mut key, length, now) {
         return;
     }
+    debug!(ctx, "drop: reason {} length {} netns {} ifindex {}", reason, length, netns, key.ifindex);
     let Some(mut entry) = RING_DROP.reserve::<DropRecord>(0) else {
         state.counters.families[DROP].ring_full += 1;
         return;
     };
-    let mut first = [0u8; 12];
-    first.copy_from_slice(&headers[..12]);
-    let digest = if headers_length >= 20 { first_digest(ethertype, &first) } else { 0 };
+    let digest =
+        if headers_length >= 20 { first_digest(ethertype, &[headers.0[0], headers.0[1], headers.0[2]]) } else { 0 };
     let record = entry.as_mut_ptr();
     let mut bits = 0;
     // SAFETY: `record` is ring memory of the record's size and alignment; every byte of it is written below.
@@ -66,8 +67,8 @@ pub fn observe(ctx: &BtfTracePointContext) {
         (&raw mut (*record).ethertype).write(u16::from_be(ethertype));
         (&raw mut (*record).socket_family).write(socket.family);
         (&raw mut (*record).headers_length).write(headers_length as u8);
-        (&raw mut (*record).padding).write([0]);
-        (&raw mut (*record).headers).write(headers);
+        (&raw mut (*record).padding).write(0);
+        (&raw mut (*record).headers).cast::<Headers>().write(headers);
         write_device(record, device.as_ref());
         if write_conntrack(record, skb) {
             bits |= flags::CONNTRACK;
@@ -110,53 +111,54 @@ pub fn network_header(skb: usize) -> Option<(usize, u32)> {
     Some((head + usize::from(offset), tail - u32::from(offset)))
 }
 
+/// The first bytes of a packet, in words as on the wire.
+#[derive(Clone, Copy)]
+struct Headers([u32; DROP_HEADERS / 4]);
+
 /// Copies what there is of the network header and what follows; returns how many bytes.
 #[inline(always)]
-fn copy_headers(skb: usize, headers: &mut [u8; DROP_HEADERS]) -> usize {
+fn copy_headers(skb: usize, headers: &mut Headers) -> usize {
     let Some((address, available)) = network_header(skb) else { return 0 };
     let length = if available < DROP_HEADERS as u32 { available } else { DROP_HEADERS as u32 };
     if length == 0 {
         return 0;
     }
     // SAFETY: the helper checks the address; length is between 1 and the buffer's size.
-    let failed = unsafe { bpf_probe_read_kernel(headers.as_mut_ptr().cast(), length, address as *const _) };
+    let failed = unsafe { bpf_probe_read_kernel(headers.0.as_mut_ptr().cast(), length, address as *const _) };
     if failed == 0 { length as usize } else { 0 }
 }
 
 /// What makes this drop one of a burst. Ports only where they directly follow a header without options.
 #[inline(always)]
-fn key(headers: &[u8; DROP_HEADERS], length: usize, ethertype: u16) -> BucketKey {
-    let mut key = BucketKey {
-        source: [0; 16],
-        destination: [0; 16],
-        netns: 0,
-        ifindex: 0,
-        reason: 0,
-        destination_port: [0; 2],
-        protocol: 0,
-        kind: kind::DROP,
-        ip_version: 0,
-        response: 0,
-        padding: [0; 2],
-    };
+fn key(headers: &Headers, length: usize, ethertype: u16) -> BucketKey {
+    let words = &headers.0;
+    let mut key = BucketKey { kind: kind::DROP, ..bucket::EMPTY };
+    let mut addresses = [0; 8];
+    let mut ports = 0;
     if ethertype == IPV4 && length >= 20 {
         key.ip_version = 4;
-        key.protocol = headers[9];
-        key.source[..4].copy_from_slice(&headers[12..16]);
-        key.destination[..4].copy_from_slice(&headers[16..20]);
-        let fragment = u16::from_be_bytes([headers[6], headers[7]]) & 0x1fff;
-        if headers[0] == 0x45 && fragment == 0 && length >= 24 && has_ports(key.protocol) {
-            key.destination_port = [headers[22], headers[23]];
+        key.protocol = (u32::from_be(words[2]) >> 16) as u8;
+        addresses[0] = words[3];
+        addresses[4] = words[4];
+        let fragment = u32::from_be(words[1]) & 0x1fff;
+        if u32::from_be(words[0]) >> 24 == 0x45 && fragment == 0 && length >= 24 && has_ports(key.protocol) {
+            ports = words[5];
         }
     } else if ethertype == IPV6 && length >= 40 {
         key.ip_version = 6;
-        key.protocol = headers[6];
-        key.source.copy_from_slice(&headers[8..24]);
-        key.destination.copy_from_slice(&headers[24..40]);
+        key.protocol = (u32::from_be(words[1]) >> 8) as u8;
+        let mut index = 0;
+        while index < 8 {
+            addresses[index] = words[2 + index];
+            index += 1;
+        }
         if length >= 44 && has_ports(key.protocol) {
-            key.destination_port = [headers[42], headers[43]];
+            ports = words[10];
         }
     }
+    key.destination_port = (u32::from_be(ports) as u16).to_be_bytes();
+    // SAFETY: the key begins with both addresses, 4-aligned.
+    unsafe { (&raw mut key).cast::<[u32; 8]>().write(addresses) };
     key
 }
 
@@ -231,7 +233,7 @@ const EMPTY: Tuple = Tuple {
     destination_port: [0; 2],
     family: 0,
     protocol: 0,
-    padding: [0; 2],
+    padding: 0,
 };
 
 /// Reads a `struct nf_conntrack_tuple`.
@@ -244,7 +246,7 @@ fn tuple(address: usize) -> Option<Tuple> {
         destination_port: read(address + global!(OFFSETS.tuple_destination_port) as usize)?,
         family: read(address + global!(OFFSETS.tuple_family) as usize)?,
         protocol: read(address + global!(OFFSETS.tuple_protocol) as usize)?,
-        padding: [0; 2],
+        padding: 0,
     })
 }
 
@@ -252,7 +254,7 @@ fn tuple(address: usize) -> Option<Tuple> {
 #[inline(always)]
 unsafe fn write_points(record: *mut DropRecord, state: &mut CpuState, skb: usize, digest: u32) {
     let trail = trail::of(state, skb as u64);
-    let mut points = [Point { ifindex: 0, out_ifindex: 0, hook: 0, padding: [0; 3] }; TRAIL_POINTS];
+    let mut points = [Point { ifindex: 0, out_ifindex: 0, hook: 0 }; TRAIL_POINTS];
     let mut length = 0;
     if trail.packet == skb as u64 && trail.digest == digest && digest != 0 {
         points = trail.points;

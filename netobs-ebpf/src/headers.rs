@@ -1,8 +1,14 @@
 //! Reading packet headers as far as the programs need them.
+//!
+//! Fields are loaded in words and picked apart by shifts: the BPF back end turns an unaligned load into one load per byte.
+
+use core::mem::MaybeUninit;
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::bpf_skb_load_bytes;
 use netobs_common::trail::digest;
+
+use crate::load::{self, opaque};
 
 /// `ETH_P_IP`, network byte order.
 pub const IPV4: u16 = 0x0800u16.to_be();
@@ -11,10 +17,12 @@ pub const IPV6: u16 = 0x86ddu16.to_be();
 /// IP protocol number of UDP.
 pub const UDP: u8 = 17;
 
-/// Where bytes of a packet come from.
+/// Where bytes of a packet come from. Values are as on the wire (network byte order in memory).
 pub trait Source {
-    /// The `T` at `offset`, if the packet reaches that far.
-    fn load<T: Copy>(&self, offset: usize) -> Option<T>;
+    /// `N` consecutive 32-bit words at `offset`, if the packet reaches that far.
+    fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]>;
+    /// The byte at `offset`.
+    fn byte(&self, offset: usize) -> Option<u8>;
 }
 
 /// The linear part of a packet, read in place.
@@ -27,13 +35,32 @@ pub struct Direct {
 
 impl Source for Direct {
     #[inline(always)]
-    fn load<T: Copy>(&self, offset: usize) -> Option<T> {
-        if self.data + offset + size_of::<T>() > self.end {
+    fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
+        // Opaque: the verifier only knows the very pointer that was compared to be in bounds, not one computed again.
+        let start = opaque(self.data + offset);
+        if start + 4 * N > self.end {
             return None;
         }
-        // SAFETY: within the packet by the check above, which is the one the verifier asks for; packets are
-        // unaligned.
-        Some(unsafe { core::ptr::read_unaligned((self.data + offset) as *const T) })
+        // Not zeroed first: that would be a call that writes byte by byte.
+        let mut words = MaybeUninit::<[u32; N]>::uninit();
+        let mut index = 0;
+        while index < N {
+            // SAFETY: within the packet by the check above, which is the one the verifier asks for; within the array.
+            unsafe { words.as_mut_ptr().cast::<u32>().add(index).write(load::word(start + 4 * index)) };
+            index += 1;
+        }
+        // SAFETY: every word has been written.
+        Some(unsafe { words.assume_init() })
+    }
+
+    #[inline(always)]
+    fn byte(&self, offset: usize) -> Option<u8> {
+        let start = opaque(self.data + offset);
+        if start + 1 > self.end {
+            return None;
+        }
+        // SAFETY: as above; bytes have no alignment.
+        Some(unsafe { core::ptr::read(start as *const u8) })
     }
 }
 
@@ -45,14 +72,22 @@ pub struct Helper {
 
 impl Source for Helper {
     #[inline(always)]
-    fn load<T: Copy>(&self, offset: usize) -> Option<T> {
-        let mut value = core::mem::MaybeUninit::<T>::uninit();
-        // SAFETY: the helper checks the range and fills the whole value or fails.
-        let failed = unsafe {
-            bpf_skb_load_bytes(self.skb.cast(), offset as u32, value.as_mut_ptr().cast(), size_of::<T>() as u32)
-        };
-        // SAFETY: filled, or not looked at.
-        if failed == 0 { Some(unsafe { value.assume_init() }) } else { None }
+    fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
+        let mut words = MaybeUninit::<[u32; N]>::uninit();
+        // SAFETY: the helper checks the range and fills the whole buffer (with zeros when it fails).
+        unsafe {
+            let failed =
+                bpf_skb_load_bytes(self.skb.cast(), offset as u32, words.as_mut_ptr().cast(), 4 * N as u32);
+            (failed == 0).then_some(words.assume_init())
+        }
+    }
+
+    #[inline(always)]
+    fn byte(&self, offset: usize) -> Option<u8> {
+        let mut byte = 0u8;
+        // SAFETY: as above.
+        let failed = unsafe { bpf_skb_load_bytes(self.skb.cast(), offset as u32, (&raw mut byte).cast(), 1) };
+        (failed == 0).then_some(byte)
     }
 }
 
@@ -78,68 +113,70 @@ const EXTENSIONS: usize = 3;
 /// Parses the headers that begin at `offset`.
 #[inline(always)]
 pub fn parse(source: &impl Source, ethertype: u16, offset: usize) -> Option<Packet> {
-    if ethertype == IPV4 {
-        parse_v4(source, offset)
-    } else if ethertype == IPV6 {
-        parse_v6(source, offset)
-    } else {
-        None
-    }
+    if ethertype == IPV4 { parse_v4(source, offset) } else { parse_v6(source, offset) }
 }
 
+/// RFC 791 section 3.1: version and IHL, TOS, total length | identification, flags and offset | TTL, protocol, checksum.
 #[inline(always)]
 fn parse_v4(source: &impl Source, offset: usize) -> Option<Packet> {
-    // RFC 791 section 3.1: version and IHL, TOS, total length, identification, flags and offset, TTL, protocol.
-    let first: [u8; 12] = source.load(offset)?;
-    if first[0] >> 4 != 4 {
+    let first: [u32; 3] = source.words(offset)?;
+    let length = ((u32::from_be(first[0]) >> 24) & 0x0f) * 4;
+    if u32::from_be(first[0]) >> 28 != 4 || length < 20 {
         return None;
     }
-    let length = (first[0] & 0x0f) as usize * 4;
-    if length < 20 {
-        return None;
-    }
-    let total = u16::from_ne_bytes([first[2], first[3]]);
-    let identification = u16::from_ne_bytes([first[4], first[5]]);
-    let fragment = u16::from_be_bytes([first[6], first[7]]) & 0x1fff;
+    let protocol = (u32::from_be(first[2]) >> 16) as u8;
     Some(Packet {
         version: 4,
-        protocol: first[9],
-        has_transport: fragment == 0,
-        transport: offset + length,
-        digest: digest(total, identification as u32, first[9]),
+        protocol,
+        has_transport: u32::from_be(first[1]) & 0x1fff == 0,
+        transport: offset + length as usize,
+        digest: v4_digest(&first),
     })
 }
 
+/// Digest of an IPv4 packet from the first three words of its header.
+#[inline(always)]
+pub fn v4_digest(first: &[u32; 3]) -> u32 {
+    let total = u32::from_be(first[0]) as u16;
+    digest(total, u32::from_be(first[1]) >> 16, (u32::from_be(first[2]) >> 16) as u8)
+}
+
+/// Digest of an IPv6 packet from the first two words of its header.
+#[inline(always)]
+pub fn v6_digest(first: &[u32; 2]) -> u32 {
+    let second = u32::from_be(first[1]);
+    digest((second >> 16) as u16, u32::from_be(first[0]) & 0x000f_ffff, (second >> 8) as u8)
+}
+
+/// RFC 8200 section 3: version, traffic class and flow label | payload length, next header, hop limit.
 #[inline(always)]
 fn parse_v6(source: &impl Source, offset: usize) -> Option<Packet> {
-    // RFC 8200 section 3: version, traffic class and flow label, payload length, next header, hop limit.
-    let first: [u8; 8] = source.load(offset)?;
-    if first[0] >> 4 != 6 {
+    let first: [u32; 2] = source.words(offset)?;
+    if u32::from_be(first[0]) >> 28 != 6 {
         return None;
     }
-    let label = u32::from_be_bytes([0, first[1] & 0x0f, first[2], first[3]]);
-    let total = u16::from_ne_bytes([first[4], first[5]]);
     let mut packet = Packet {
         version: 6,
-        protocol: first[6],
+        protocol: (u32::from_be(first[1]) >> 8) as u8,
         has_transport: true,
         transport: offset + 40,
-        digest: digest(total, label, first[6]),
+        digest: v6_digest(&first),
     };
     for _ in 0..EXTENSIONS {
         match packet.protocol {
             // Hop-by-hop, routing, destination options: next header, length in units of 8 beyond the first 8.
             0 | 43 | 60 => {
-                let extension: [u8; 2] = source.load(packet.transport)?;
-                packet.protocol = extension[0];
-                packet.transport += (extension[1] as usize + 1) * 8;
+                let length = source.byte(packet.transport + 1)?;
+                packet.protocol = source.byte(packet.transport)?;
+                packet.transport += (length as usize + 1) * 8;
             }
             // Fragment: only the first has what follows.
             44 => {
-                let extension: [u8; 4] = source.load(packet.transport)?;
-                packet.protocol = extension[0];
+                let [extension] = source.words(packet.transport)?;
+                let extension = u32::from_be(extension);
+                packet.protocol = (extension >> 24) as u8;
                 packet.transport += 8;
-                if u16::from_be_bytes([extension[2], extension[3]]) & 0xfff8 != 0 {
+                if extension & 0xfff8 != 0 {
                     packet.has_transport = false;
                     return Some(packet);
                 }
@@ -150,18 +187,13 @@ fn parse_v6(source: &impl Source, offset: usize) -> Option<Packet> {
     Some(packet)
 }
 
-/// Source and destination, network byte order, IPv4 in the first four bytes each.
+/// Source (first four words) and destination (last four), network byte order; IPv4 in the first word of each.
 #[inline(always)]
-pub fn addresses(source: &impl Source, version: u8, offset: usize) -> Option<([u8; 16], [u8; 16])> {
+pub fn addresses(source: &impl Source, version: u8, offset: usize) -> Option<[u32; 8]> {
     if version == 4 {
-        let both: [[u8; 4]; 2] = source.load(offset + 12)?;
-        let mut from = [0; 16];
-        let mut to = [0; 16];
-        from[..4].copy_from_slice(&both[0]);
-        to[..4].copy_from_slice(&both[1]);
-        Some((from, to))
+        let [from, to] = source.words(offset + 12)?;
+        Some([from, 0, 0, 0, to, 0, 0, 0])
     } else {
-        let both: [[u8; 16]; 2] = source.load(offset + 8)?;
-        Some((both[0], both[1]))
+        source.words(offset + 8)
     }
 }

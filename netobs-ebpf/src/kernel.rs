@@ -4,6 +4,7 @@ use aya_ebpf::helpers::bpf_probe_read_kernel;
 use netobs_common::offsets::ABSENT;
 
 use crate::globals::global;
+use crate::load::opaque;
 
 /// Lowest address of kernel memory on 64-bit machines (x86-64 with 5-level paging: 0xff00…; arm64: 0xfff0… at most 52
 /// bits). Anything below is not a pointer to a kernel structure.
@@ -32,14 +33,6 @@ pub fn pointer(structure: usize, offset: u32) -> Option<usize> {
     // the next one.
     let pointer = opaque(pointer);
     if pointer < KERNEL { None } else { Some(pointer) }
-}
-
-/// Hides from the compiler where a value comes from.
-#[inline(always)]
-fn opaque(mut value: usize) -> usize {
-    // SAFETY: no instructions at all.
-    unsafe { core::arch::asm!("/* {0} */", inout(reg) value, options(nomem, nostack, preserves_flags)) };
-    value
 }
 
 /// Copies a `T` from any kernel address.

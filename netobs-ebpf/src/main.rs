@@ -14,6 +14,7 @@ mod emit;
 mod globals;
 mod headers;
 mod kernel;
+mod load;
 mod maps;
 mod netfilter;
 mod tcx;
@@ -24,6 +25,8 @@ use aya_ebpf::macros::{btf_tracepoint, classifier};
 use aya_ebpf::programs::{BtfTracePointContext, TcContext};
 use netobs_common::trail::hook;
 
+use crate::tcx::Place;
+
 /// `TCX_NEXT` / `TC_ACT_UNSPEC` (include/uapi/linux/bpf.h): whoever comes next decides.
 const NEXT: i32 = -1;
 /// `NF_ACCEPT` (include/uapi/linux/netfilter.h).
@@ -31,31 +34,38 @@ const ACCEPT: i32 = 1;
 /// Bytes of an Ethernet header; loopback and veth have one too.
 const ETHERNET: usize = 14;
 
-/// Ingress of interfaces whose packets begin with a MAC header.
+/// Ingress of interfaces where packets come into this namespace: ports of pods, uplinks.
 #[classifier]
 pub fn tcx_ingress(ctx: TcContext) -> i32 {
-    tcx::observe(&ctx, hook::TCX_INGRESS, ETHERNET);
+    tcx::observe(&ctx, Place { hook: hook::TCX_INGRESS, arrival: true, offset: ETHERNET });
+    NEXT
+}
+
+/// Ingress of interfaces that are handed packets by others of this namespace: bridges, loopback.
+#[classifier]
+pub fn tcx_ingress_upper(ctx: TcContext) -> i32 {
+    tcx::observe(&ctx, Place { hook: hook::TCX_INGRESS, arrival: false, offset: ETHERNET });
     NEXT
 }
 
 /// Egress of interfaces whose packets begin with a MAC header.
 #[classifier]
 pub fn tcx_egress(ctx: TcContext) -> i32 {
-    tcx::observe(&ctx, hook::TCX_EGRESS, ETHERNET);
+    tcx::observe(&ctx, Place { hook: hook::TCX_EGRESS, arrival: false, offset: ETHERNET });
     NEXT
 }
 
 /// Ingress of interfaces without a MAC header (tun, WireGuard, ipip).
 #[classifier]
 pub fn tcx_ingress_l3(ctx: TcContext) -> i32 {
-    tcx::observe(&ctx, hook::TCX_INGRESS, 0);
+    tcx::observe(&ctx, Place { hook: hook::TCX_INGRESS, arrival: true, offset: 0 });
     NEXT
 }
 
 /// Egress of interfaces without a MAC header.
 #[classifier]
 pub fn tcx_egress_l3(ctx: TcContext) -> i32 {
-    tcx::observe(&ctx, hook::TCX_EGRESS, 0);
+    tcx::observe(&ctx, Place { hook: hook::TCX_EGRESS, arrival: false, offset: 0 });
     NEXT
 }
 

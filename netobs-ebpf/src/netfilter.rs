@@ -48,21 +48,18 @@ pub fn observe(ctx: *mut c_void) {
     }
     let ethertype: u16 = load(skb, global!(OFFSETS.skb_protocol));
     let digest = drops::network_header(skb)
-        .and_then(|(address, _)| read::<[u8; 12]>(address))
+        .and_then(|(address, _)| read::<[u32; 3]>(address))
         .map_or(0, |first| first_digest(ethertype, &first));
     trail::start(trail, skb as u64, digest, point);
 }
 
-/// The digest from the first bytes of a network header; 0 when they are none.
+/// The digest from the first words of a network header; 0 when they are none.
 #[inline(always)]
-pub fn first_digest(ethertype: u16, first: &[u8; 12]) -> u32 {
-    use netobs_common::trail::digest;
+pub fn first_digest(ethertype: u16, first: &[u32; 3]) -> u32 {
     if ethertype == headers::IPV4 {
-        let total = u16::from_ne_bytes([first[2], first[3]]);
-        digest(total, u16::from_ne_bytes([first[4], first[5]]) as u32, first[9])
+        headers::v4_digest(first)
     } else if ethertype == headers::IPV6 {
-        let label = u32::from_be_bytes([0, first[1] & 0x0f, first[2], first[3]]);
-        digest(u16::from_ne_bytes([first[4], first[5]]), label, first[6])
+        headers::v6_digest(&[first[0], first[1]])
     } else {
         0
     }

@@ -2,15 +2,26 @@
 
 use aya_ebpf::programs::TcContext;
 use netobs_common::counters::family;
-use netobs_common::trail::{CpuState, Trail, hook};
+use netobs_common::trail::{CpuState, Trail};
 
 use crate::globals::global;
 use crate::headers::{self, Direct, Helper, Packet, Source, UDP};
 use crate::{dns, maps, trail};
 
-/// Looks at one packet whose network header begins `offset` bytes into the frame.
+/// Where a classifier is attached. Known at compile time: one program each.
+#[derive(Clone, Copy)]
+pub struct Place {
+    /// `TCX_INGRESS` or `TCX_EGRESS`.
+    pub hook: u32,
+    /// Whether packets come into this namespace here.
+    pub arrival: bool,
+    /// Bytes of the MAC header before the network header.
+    pub offset: usize,
+}
+
+/// Looks at one packet.
 #[inline(always)]
-pub fn observe(ctx: &TcContext, hook: u8, offset: usize) {
+pub fn observe(ctx: &TcContext, place: Place) {
     let Some(state) = maps::cpu_state() else { return };
     state.counters.families[family::DNS].runs += 1;
     // SAFETY: fields of the context, rewritten by the verifier to loads from the sk_buff.
@@ -20,13 +31,13 @@ pub fn observe(ctx: &TcContext, hook: u8, offset: usize) {
         return;
     }
     let direct = Direct { data: ctx.data(), end: ctx.data_end() };
-    if let Some(packet) = headers::parse(&direct, ethertype, offset) {
-        inspect(ctx, state, &direct, &packet, hook, ifindex, offset);
+    if let Some(packet) = headers::parse(&direct, ethertype, place.offset) {
+        inspect(ctx, state, &direct, &packet, place, ifindex);
     } else {
         // The headers are not in the linear part, or they are none.
         let helper = Helper { skb: ctx.skb.skb };
-        if let Some(packet) = headers::parse(&helper, ethertype, offset) {
-            inspect(ctx, state, &helper, &packet, hook, ifindex, offset);
+        if let Some(packet) = headers::parse(&helper, ethertype, place.offset) {
+            inspect(ctx, state, &helper, &packet, place, ifindex);
         } else {
             state.counters.families[family::DNS].no_interest += 1;
         }
@@ -34,43 +45,28 @@ pub fn observe(ctx: &TcContext, hook: u8, offset: usize) {
 }
 
 #[inline(always)]
-fn inspect(
-    ctx: &TcContext,
-    state: &mut CpuState,
-    source: &impl Source,
-    packet: &Packet,
-    hook: u8,
-    ifindex: u32,
-    offset: usize,
-) {
+fn inspect(ctx: &TcContext, state: &mut CpuState, source: &impl Source, packet: &Packet, place: Place, ifindex: u32) {
     let address = ctx.skb.skb as u64;
-    remember(trail::of(state, address), address, packet.digest, hook, ifindex);
+    remember(trail::of(state, address), address, packet.digest, place, ifindex);
     if packet.protocol == UDP
         && packet.has_transport
-        && let Some(ports) = source.load::<[u16; 2]>(packet.transport)
-        && (is_dns(u16::from_be(ports[0])) || is_dns(u16::from_be(ports[1])))
+        && let Some([ports]) = source.words(packet.transport)
+        && (is_dns((u32::from_be(ports) >> 16) as u16) || is_dns(u32::from_be(ports) as u16))
         && global!(KNOBS.dns) != 0
     {
-        dns::observe(ctx, state, source, packet, ports, ifindex, offset, hook);
+        dns::observe(ctx, state, source, packet, ports, ifindex, place);
         return;
     }
     state.counters.families[family::DNS].no_interest += 1;
 }
 
-/// A packet that an interface receives is new here, unless it came through a port of that interface (bridge) and is the
-/// one whose trail we hold. One that leaves continues its trail, or was made here.
+/// A packet that a port or an uplink receives is new here, whatever the trail at its address says: `sk_buff`s are reused
+/// at once. What a bridge or the loopback receives came through a port or an egress just before, and continues that
+/// packet's trail. One that leaves continues its trail, or was made here.
 #[inline(always)]
-fn remember(trail: &mut Trail, packet: u64, digest: u32, hook: u8, ifindex: u32) {
-    let point = trail::tcx_point(hook, ifindex);
-    let same = trail.packet == packet && trail.digest == digest;
-    let continues = if hook == hook::TCX_INGRESS {
-        // Seen at ingress of another interface just before: handed up by a bridge, a VLAN or a tunnel. At ingress of
-        // the same one: another packet in a reused sk_buff, that happens to have the same digest.
-        same && trail.length == 1 && trail.points[0].hook == hook::TCX_INGRESS && trail.points[0].ifindex != ifindex
-    } else {
-        same
-    };
-    if continues {
+fn remember(trail: &mut Trail, packet: u64, digest: u32, place: Place, ifindex: u32) {
+    let point = trail::tcx_point(place.hook, ifindex);
+    if !place.arrival && trail.packet == packet && trail.digest == digest {
         trail::add(trail, point);
     } else {
         trail::start(trail, packet, digest, point);

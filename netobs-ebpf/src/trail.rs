@@ -1,16 +1,12 @@
 //! Remembering where a packet was met, see `netobs_common::trail`.
 
+use crate::load::low;
 use netobs_common::trail::{CpuState, Point, TRAIL_POINTS, Trail, hook, slot};
 
 /// The trail that a packet at this address uses, whosever it is now. `packet` is a kernel pointer.
 #[inline(always)]
 pub fn of(state: &mut CpuState, packet: u64) -> &mut Trail {
-    // SAFETY: a store to and a load from our own map value, see `CpuState::scratch`.
-    let number = unsafe {
-        core::ptr::write_volatile(&raw mut state.scratch, packet);
-        core::ptr::read_volatile(&raw const state.scratch)
-    };
-    let index = slot(number);
+    let index = slot(low(packet));
     // SAFETY: `slot` is below TRAILS; spelt so that no bounds check (a panic) is compiled in.
     unsafe { state.trails.get_unchecked_mut(index) }
 }
@@ -38,12 +34,12 @@ pub fn add(trail: &mut Trail, point: Point) {
 
 /// A point in a tcx hook.
 #[inline(always)]
-pub const fn tcx_point(hook: u8, ifindex: u32) -> Point {
-    Point { ifindex, out_ifindex: 0, hook, padding: [0; 3] }
+pub const fn tcx_point(hook: u32, ifindex: u32) -> Point {
+    Point { ifindex, out_ifindex: 0, hook }
 }
 
 /// A point in a netfilter hook.
 #[inline(always)]
 pub const fn netfilter_point(number: u8, input: u32, output: u32) -> Point {
-    Point { ifindex: input, out_ifindex: output, hook: hook::NETFILTER + (number & 7), padding: [0; 3] }
+    Point { ifindex: input, out_ifindex: output, hook: hook::NETFILTER + (number & 7) as u32 }
 }

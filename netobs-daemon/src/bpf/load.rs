@@ -3,9 +3,12 @@
 use aya::maps::{HashMap, Map, MapData};
 use aya::programs::{BtfTracePoint, SchedClassifier};
 use aya::{Btf, Ebpf, EbpfLoader};
+use aya_log::EbpfLogger;
 use netobs_common::knobs::Knobs;
 use netobs_common::names;
 use netobs_common::offsets::Offsets;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use zerocopy::IntoBytes as _;
 
 use super::object::{self, ObjectError};
@@ -21,6 +24,8 @@ pub struct Settings {
     pub ring_bytes: u32,
     /// Entries of the table of coalescing buckets.
     pub buckets: u32,
+    /// Whether the programs write their debug lines (aya-log). Off, the verifier removes them.
+    pub debug: bool,
 }
 
 /// Loading failed.
@@ -49,7 +54,7 @@ pub struct Loaded {
 /// Creates the maps and prepares the programs.
 pub fn load(settings: &Settings) -> Result<Loaded, LoadError> {
     object::parse()?;
-    let log_level: u8 = if settings.knobs.debug == 0 { 0 } else { u8::MAX };
+    let log_level: u8 = if settings.debug { u8::MAX } else { 0 };
     let ebpf = EbpfLoader::new()
         .override_global(names::OFFSETS, settings.offsets.as_bytes(), true)
         .override_global(names::KNOBS, settings.knobs.as_bytes(), true)
@@ -62,10 +67,12 @@ pub fn load(settings: &Settings) -> Result<Loaded, LoadError> {
 }
 
 impl Loaded {
-    /// Loads a classifier.
+    /// A classifier, loaded at the first call.
     pub fn classifier(&mut self, name: &'static str) -> Result<&mut SchedClassifier, ProgramError> {
         let program: &mut SchedClassifier = self.ebpf.program_mut(name).ok_or(ProgramError::Lacks(name))?.try_into()?;
-        program.load()?;
+        if program.fd().is_err() {
+            program.load()?;
+        }
         Ok(program)
     }
 
@@ -81,6 +88,12 @@ impl Loaded {
         Ok(program)
     }
 
+    /// Reads the programs' debug lines, as they come, into the daemon's log. Ends when dropped.
+    pub fn logger(&mut self) -> Result<AsyncFd<EbpfLogger<&'static dyn log::Log>>, LogError> {
+        let logger = EbpfLogger::init(&mut self.ebpf)?;
+        Ok(AsyncFd::with_interest(logger, Interest::READABLE)?)
+    }
+
     /// Takes a map out, to be owned by whoever uses it.
     pub fn take(&mut self, name: &'static str) -> Result<Map, LoadError> {
         self.ebpf.take_map(name).ok_or(LoadError::Lacks(name))
@@ -90,6 +103,17 @@ impl Loaded {
     pub fn take_scope(&mut self) -> Result<Scope, LoadError> {
         Ok(Scope { map: HashMap::try_from(self.take(names::SCOPE)?)?, members: Vec::new() })
     }
+}
+
+/// The programs' debug lines cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The object has no ring for them.
+    #[error("no debug lines: {0}")]
+    Ring(#[from] aya_log::Error),
+    /// The ring cannot be waited for.
+    #[error("no debug lines: {0}")]
+    Wait(#[from] std::io::Error),
 }
 
 /// A program was refused.

@@ -45,7 +45,15 @@ mod tests {
     #[test]
     fn embedded_object_is_whole() {
         let object = parse().unwrap();
-        for program in ["tcx_ingress", "tcx_egress", "tcx_ingress_l3", "tcx_egress_l3", "kfree_skb", "netfilter_hook"] {
+        for program in [
+            "tcx_ingress",
+            "tcx_ingress_upper",
+            "tcx_egress",
+            "tcx_ingress_l3",
+            "tcx_egress_l3",
+            "kfree_skb",
+            "netfilter_hook",
+        ] {
             assert!(object.programs.contains_key(program), "{program}");
         }
         for map in [names::RING_DROP, names::RING_DNS, names::CPU_STATE, names::ARMED, names::BUCKETS, names::SCOPE] {

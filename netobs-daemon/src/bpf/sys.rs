@@ -117,6 +117,23 @@ pub fn query_tcx(ifindex: u32, egress: bool) -> io::Result<Vec<u32>> {
     Ok(ids[..count.min(ids.len())].to_vec())
 }
 
+/// Runs a program on a frame of our own making, `repeat` times (`BPF_PROG_TEST_RUN`). Returns the mean time of a run in
+/// nanoseconds and what the last one returned.
+pub fn test_run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io::Result<(u32, u32)> {
+    let mut attributes = empty();
+    // SAFETY: plain fields of the union's test-run form; `frame` outlives the call, which only reads it.
+    unsafe {
+        let test = &mut attributes.test;
+        test.prog_fd = program.as_raw_fd().cast_unsigned();
+        test.data_in = frame.as_ptr() as u64;
+        test.data_size_in = frame.len() as u32;
+        test.repeat = repeat;
+    }
+    bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attributes)?;
+    // SAFETY: the kernel has filled these in.
+    Ok(unsafe { (attributes.test.duration, attributes.test.retval) })
+}
+
 /// Times the kernel skipped a program because it was already running on that CPU (`bpf_prog_info.recursion_misses`, as
 /// the descriptor's fdinfo shows it).
 pub fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {

@@ -10,9 +10,8 @@ use super::sys;
 /// The classifiers, loaded.
 #[derive(Debug)]
 pub struct Classifiers {
-    // Indexed by [ingress, egress], for frames with a MAC header and without.
-    l2: [Program; 2],
-    l3: [Program; 2],
+    // Indexed by [ingress, egress], one pair for each `Placement`.
+    programs: [[Program; 2]; 3],
     interfaces: BTreeMap<u32, Attached>,
 }
 
@@ -25,7 +24,18 @@ struct Program {
 #[derive(Debug)]
 struct Attached {
     links: [OwnedFd; 2],
-    mac_header: bool,
+    placement: Placement,
+}
+
+/// Which of the classifiers an interface needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// Packets come into this namespace here, with a MAC header: ports of pods, uplinks.
+    Port,
+    /// Packets were at another interface or hook of this namespace before: bridges, loopback.
+    Upper,
+    /// Packets have no MAC header: tun, WireGuard, ipip.
+    Layer3,
 }
 
 /// Both directions of an interface.
@@ -35,22 +45,25 @@ impl Classifiers {
     /// Loads the classifiers.
     pub fn load(loaded: &mut Loaded) -> Result<Self, ProgramError> {
         Ok(Self {
-            l2: [program(loaded, "tcx_ingress")?, program(loaded, "tcx_egress")?],
-            l3: [program(loaded, "tcx_ingress_l3")?, program(loaded, "tcx_egress_l3")?],
+            programs: [
+                [program(loaded, "tcx_ingress")?, program(loaded, "tcx_egress")?],
+                [program(loaded, "tcx_ingress_upper")?, program(loaded, "tcx_egress")?],
+                [program(loaded, "tcx_ingress_l3")?, program(loaded, "tcx_egress_l3")?],
+            ],
             interfaces: BTreeMap::new(),
         })
     }
 
     /// Attaches to both directions of an interface of the calling thread's namespace. Nothing is changed when it is
     /// attached already. `ENODEV` is normal: interfaces go.
-    pub fn attach(&mut self, ifindex: u32, mac_header: bool) -> io::Result<()> {
-        if self.interfaces.get(&ifindex).is_some_and(|attached| attached.mac_header == mac_header) {
+    pub fn attach(&mut self, ifindex: u32, placement: Placement) -> io::Result<()> {
+        if self.interfaces.get(&ifindex).is_some_and(|attached| attached.placement == placement) {
             return Ok(());
         }
-        let programs = if mac_header { &self.l2 } else { &self.l3 };
+        let programs = &self.programs[placement as usize];
         let ingress = sys::link_tcx_first(programs[0].descriptor.as_fd(), ifindex, false)?;
         let egress = sys::link_tcx_first(programs[1].descriptor.as_fd(), ifindex, true)?;
-        self.interfaces.insert(ifindex, Attached { links: [ingress, egress], mac_header });
+        self.interfaces.insert(ifindex, Attached { links: [ingress, egress], placement });
         Ok(())
     }
 
@@ -69,7 +82,7 @@ impl Classifiers {
     pub fn verify_first(&mut self) -> Vec<u32> {
         let mut displaced = Vec::new();
         for (ifindex, attached) in &mut self.interfaces {
-            let programs = if attached.mac_header { &self.l2 } else { &self.l3 };
+            let programs = &self.programs[attached.placement as usize];
             for (direction, egress) in DIRECTIONS.into_iter().enumerate() {
                 let Ok(ids) = sys::query_tcx(*ifindex, egress) else { continue };
                 if ids.first() == Some(&programs[direction].id) {
@@ -85,6 +98,34 @@ impl Classifiers {
             }
         }
         displaced
+    }
+}
+
+/// Measures classifiers without an interface: one of ours, and an empty one to compare with.
+#[derive(Debug)]
+pub struct Trial {
+    ours: Program,
+    empty: Program,
+}
+
+impl Trial {
+    /// Loads the ingress classifier of ports, and the empty one.
+    pub fn load(loaded: &mut Loaded) -> Result<Self, ProgramError> {
+        Ok(Self { ours: program(loaded, "tcx_ingress")?, empty: program(loaded, "empty")? })
+    }
+
+    /// Mean nanoseconds of a run over `frame`: the empty program's and ours. Both must leave the verdict to others.
+    pub fn run(&self, frame: &[u8], repeat: u32) -> io::Result<(u32, u32)> {
+        let mut means = [0; 2];
+        for (mean, program) in means.iter_mut().zip([&self.empty, &self.ours]) {
+            let (duration, verdict) = sys::test_run(program.descriptor.as_fd(), frame, repeat)?;
+            // TCX_NEXT, -1.
+            if verdict != u32::MAX {
+                return Err(io::Error::other(format!("a classifier returned {verdict}, not TCX_NEXT")));
+            }
+            *mean = duration;
+        }
+        Ok((means[0], means[1]))
     }
 }
 

@@ -112,7 +112,7 @@ pub struct Endpoint {
     /// The pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<Pod>,
-    /// The Service, when the address is a Service's own (ClusterIP, external or load balancer address).
+    /// The Service, when the address is a Service's own (`ClusterIP`, external or load balancer address).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,
     /// The node, when the address is a node's own.
@@ -134,7 +134,7 @@ pub struct Endpoint {
 pub struct Claim {
     /// What it rests on.
     pub by: ClaimBy,
-    /// Whom it names: `NAMESPACE/POD`, `service NAMESPACE/NAME` or `node NAME`.
+    /// Whom it names: `NAMESPACE/POD`, `service NAMESPACE/NAME`, `node NAME`, or `pod uid UID` where there is no name.
     pub names: String,
 }
 
@@ -283,4 +283,7 @@ pub struct DnsDetail {
     /// How long an answer was waited for, milliseconds, when none came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waited_ms: Option<f64>,
+    /// How often the question was asked, when more than once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
 }

@@ -64,7 +64,7 @@ pub struct RawDrop {
     pub mtu: Option<u32>,
     /// GSO segment size.
     pub gso_size: Option<u16>,
-    /// EtherType.
+    /// `EtherType`.
     pub ethertype: u16,
     /// Address family of the owning socket.
     pub socket_family: Option<u8>,

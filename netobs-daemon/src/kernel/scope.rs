@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// A sysctl that only the initial namespace has (`net_core_table` against `netns_core_table`,
-/// net/core/sysctl_net_core.c), and the directory that every namespace has. Needs no right over another process, as
+/// `net/core/sysctl_net_core.c`), and the directory that every namespace has. Needs no right over another process, as
 /// comparing with `/proc/1/ns/net` would.
 const INITIAL_ONLY: &str = "netdev_max_backlog";
 const CORE_SYSCTLS: &str = "/proc/sys/net/core";

@@ -3,10 +3,17 @@
 //! This module is pure. What it asks is behind two traits: [`Directory`] (implemented by `cluster`) knows the API
 //! server's objects, [`Places`] (implemented by `net`) knows this node's interfaces, namespaces and cgroups.
 
+mod claims;
+mod ends;
+mod observe;
+mod points;
+mod summary;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::event::observation::{Pod, Service};
+pub use observe::observe;
 
 /// Who has an IP address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,4 +60,27 @@ pub trait Places {
     fn pod_uid_of_netns(&self, inode: u32) -> Option<Arc<str>>;
     /// UID of the pod whose cgroup v2 directory (or one below it) has this inode.
     fn pod_uid_of_cgroup(&self, id: u64) -> Option<Arc<str>>;
+}
+
+/// What the running kernel calls things.
+pub trait Naming {
+    /// Name in `enum skb_drop_reason`, without its prefix; `REASON_n` where it has none.
+    fn drop_reason(&self, number: u32) -> String;
+    /// Name of the function that an address lies in.
+    fn symbol(&self, address: u64) -> Option<String>;
+}
+
+/// All that [`observe`] asks.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    /// The API server's objects.
+    pub directory: &'a dyn Directory,
+    /// This node's interfaces, namespaces and cgroups.
+    pub places: &'a dyn Places,
+    /// The kernel's names.
+    pub naming: &'a dyn Naming,
+    /// Name of this node.
+    pub node: &'a str,
+    /// What to add to `CLOCK_BOOTTIME` to get nanoseconds since the Unix epoch.
+    pub wall_offset_ns: i64,
 }

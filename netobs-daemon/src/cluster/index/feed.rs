@@ -1,0 +1,167 @@
+//! What each type of object does to the index.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::Index;
+use super::claims::{Layer, Seen, Who};
+use crate::cluster::object::{Key, NodeRecord, PodRecord, ServiceRecord, SliceRecord};
+use crate::event::observation::Pod;
+
+/// A claim that an object holds: it must be ended when the object no longer makes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    ip: IpAddr,
+    layer: Layer,
+    id: Arc<str>,
+}
+
+/// A pod of the index.
+#[derive(Debug)]
+pub(super) struct PodEntry {
+    pub(super) record: PodRecord,
+    id: Arc<str>,
+    pod: Arc<Pod>,
+    held: Vec<Held>,
+}
+
+impl Index {
+    pub(super) fn apply_pod(&mut self, record: PodRecord, seen: Seen) {
+        if self.pods.get(&record.key).is_some_and(|old| old.record.uid != record.uid) {
+            // Another pod of the same name: the end of the first was missed.
+            self.delete_pod(&record.key.clone(), seen);
+        }
+        let old = self.pods.remove(&record.key);
+        let pod = self.build(&record, old.as_ref().map(|old| &old.pod));
+        let id: Arc<str> = old.as_ref().map_or_else(|| record.uid.as_str().into(), |old| old.id.clone());
+        let old_held = old.as_ref().map_or(&[][..], |old| &old.held);
+        let whose = if record.finished {
+            None
+        } else if record.host_network {
+            record.node.as_deref().map(|node| (Layer::Node, Who::Node(node.into())))
+        } else {
+            Some((Layer::Pod, Who::Pod { id: id.clone(), pod: pod.clone() }))
+        };
+        let claimed = whose.iter().flat_map(|(layer, who)| record.ips.iter().map(move |ip| (*ip, *layer, who.clone())));
+        let held = self.reclaim(old_held, claimed.collect(), seen);
+        if old.as_ref().is_none_or(|old| !Arc::ptr_eq(&old.pod, &pod)) {
+            for held in held.iter().filter(|held| held.layer == Layer::Pod) {
+                self.claims.describe(held.ip, Layer::Pod, &Who::Pod { id: id.clone(), pod: pod.clone() });
+            }
+        }
+        self.by_uid.insert(id.clone(), pod.clone());
+        for alias in &record.aliases {
+            self.by_uid.insert(alias.as_str().into(), pod.clone());
+        }
+        self.pods.insert(record.key.clone(), PodEntry { record, id, pod, held });
+    }
+
+    pub(super) fn delete_pod(&mut self, key: &Key, seen: Seen) {
+        let Some(entry) = self.pods.remove(key) else { return };
+        self.release(&entry.held, seen);
+        for alias in &entry.record.aliases {
+            self.retain_gone(alias.as_str().into(), entry.pod.clone(), seen.at);
+        }
+        self.retain_gone(entry.id, entry.pod, seen.at);
+    }
+
+    /// Describes a pod anew, its workload being known now.
+    pub(super) fn describe_pod(&mut self, key: &Key) {
+        let Some(entry) = self.pods.get(key) else { return };
+        let (record, seen) = (entry.record.clone(), Seen { earliest: 0, at: 0 });
+        // The same record: no claim begins or ends, so the time does not matter.
+        self.apply_pod(record, seen);
+    }
+
+    pub(super) fn apply_service(&mut self, record: ServiceRecord) {
+        if self.services.get(&record.key) == Some(&record) {
+            return;
+        }
+        self.delete_service(&record.key);
+        self.counters.over_limit += self.by_address.add(&record);
+        self.services.insert(record.key.clone(), record);
+    }
+
+    pub(super) fn delete_service(&mut self, key: &Key) {
+        if let Some(old) = self.services.remove(key) {
+            self.by_address.remove(&old);
+        }
+    }
+
+    pub(super) fn apply_slice(&mut self, record: SliceRecord, seen: Seen) {
+        let old = self.slices.remove(&record.key).unwrap_or_default();
+        let mut claimed = Vec::with_capacity(record.endpoints.len());
+        for endpoint in record.endpoints {
+            let id: Arc<str> = match &endpoint.uid {
+                Some(uid) => uid.as_str().into(),
+                None => format!("{}/{}", endpoint.pod.namespace, endpoint.pod.name).into(),
+            };
+            // One description for one pod, however many slices name it.
+            let pod = self.by_uid.get(&id).cloned().unwrap_or_else(|| {
+                Arc::new(Pod {
+                    namespace: endpoint.pod.namespace,
+                    name: endpoint.pod.name,
+                    uid: endpoint.uid,
+                    node: endpoint.node,
+                    workload: None,
+                })
+            });
+            claimed.push((endpoint.ip, Layer::Slice, Who::Pod { id, pod }));
+        }
+        let held = self.reclaim(&old, claimed, seen);
+        self.slices.insert(record.key, held);
+    }
+
+    pub(super) fn apply_node(&mut self, record: NodeRecord, seen: Seen) {
+        let old = self.nodes.remove(&record.key).unwrap_or_default();
+        let name: Arc<str> = record.key.name.as_str().into();
+        let claimed = record.ips.iter().map(|ip| (*ip, Layer::Node, Who::Node(name.clone()))).collect();
+        let held = self.reclaim(&old, claimed, seen);
+        self.nodes.insert(record.key, held);
+    }
+
+    pub(super) fn release(&mut self, held: &[Held], seen: Seen) {
+        for Held { ip, layer, id } in held {
+            self.claims.end(*ip, *layer, id, seen);
+        }
+    }
+
+    /// Ends what is no longer claimed, begins what was not claimed before; the answer is what is held now.
+    fn reclaim(&mut self, old: &[Held], claimed: Vec<(IpAddr, Layer, Who)>, seen: Seen) -> Vec<Held> {
+        let mut kept = vec![false; old.len()];
+        let at: std::collections::HashMap<(IpAddr, &str), usize> =
+            old.iter().enumerate().map(|(n, held)| ((held.ip, &*held.id), n)).collect();
+        let mut fresh = Vec::new();
+        for (ip, layer, who) in claimed {
+            match at.get(&(ip, &**who.id())).filter(|&&n| old[n].layer == layer) {
+                Some(&n) => kept[n] = true,
+                None => fresh.push((ip, layer, who)),
+            }
+        }
+        for (held, _) in old.iter().zip(&kept).filter(|(_, kept)| !**kept) {
+            self.claims.end(held.ip, held.layer, &held.id, seen);
+        }
+        let mut now: Vec<Held> = old.iter().zip(kept).filter(|(_, kept)| *kept).map(|(held, _)| held.clone()).collect();
+        let mut begun = std::collections::HashSet::new();
+        for (ip, layer, who) in fresh {
+            if begun.insert((ip, who.id().clone())) && self.claims.begin(ip, layer, &who, seen) {
+                now.push(Held { ip, layer, id: who.id().clone() });
+            }
+        }
+        now
+    }
+
+    fn build(&mut self, record: &PodRecord, old: Option<&Arc<Pod>>) -> Arc<Pod> {
+        let pod = Pod {
+            namespace: record.key.namespace.clone(),
+            name: record.key.name.clone(),
+            uid: Some(record.uid.clone()),
+            node: record.node.clone(),
+            workload: self.owners.workload(record),
+        };
+        match old {
+            Some(old) if **old == pod => old.clone(),
+            _ => Arc::new(pod),
+        }
+    }
+}

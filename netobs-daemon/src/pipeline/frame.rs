@@ -1,0 +1,206 @@
+//! A published event: its bytes, rendered once, and what filters ask about it.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use jiff::Timestamp;
+
+use crate::event::observation::{DnsOutcome, Endpoint, Kind, Observation, Severity};
+
+/// An event as every client gets it. The bytes are shared: a server-sent event whose data is the JSON document, so the
+/// JSON and the NDJSON line are slices of it.
+#[derive(Debug)]
+pub struct Frame {
+    /// Sequence number.
+    pub seq: u64,
+    /// Kind.
+    pub kind: Kind,
+    /// Severity.
+    pub severity: Severity,
+    /// `CLOCK_BOOTTIME`, nanoseconds.
+    pub boot_ns: u64,
+    /// Wall time.
+    pub time: Timestamp,
+    /// What filters ask.
+    pub keys: Keys,
+    bytes: Bytes,
+    /// Where the JSON document begins in `bytes`.
+    json: usize,
+}
+
+/// What filters ask about an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// Namespaces of the pods and Services involved.
+    pub namespaces: Vec<Box<str>>,
+    /// Pods at both ends, with the backend of a Service: namespace and name.
+    pub pods: Vec<(Box<str>, Box<str>)>,
+    /// Drop reason, or rcode and outcome.
+    pub reasons: Vec<Box<str>>,
+}
+
+/// Fixed size of a frame beside its bytes, for memory bounds: the structure, its reference counts and its keys.
+const OVERHEAD: usize = size_of::<Frame>() + 256;
+
+impl Frame {
+    /// Renders an observation that has its id. Fails only where the observation cannot be written as JSON.
+    pub fn render(seq: u64, time: Timestamp, observation: &Observation) -> Result<Self, serde_json::Error> {
+        let mut bytes = BytesMut::with_capacity(1024);
+        bytes.put_slice(b"event: ");
+        bytes.put_slice(kind_name(observation.kind).as_bytes());
+        bytes.put_slice(b"\nid: ");
+        bytes.put_slice(observation.id.as_bytes());
+        bytes.put_slice(b"\ndata: ");
+        let json = bytes.len();
+        let mut writer = bytes.writer();
+        serde_json::to_writer(&mut writer, observation)?;
+        let mut bytes = writer.into_inner();
+        bytes.put_slice(b"\n\n");
+        Ok(Self {
+            seq,
+            kind: observation.kind,
+            severity: observation.severity,
+            boot_ns: observation.boot_ns,
+            time,
+            keys: Keys::of(observation),
+            // Copied to its exact size, since it stays in the history for long.
+            bytes: Bytes::copy_from_slice(&bytes),
+            json,
+        })
+    }
+
+    /// The JSON document.
+    pub fn json(&self) -> &[u8] {
+        &self.bytes[self.json..self.bytes.len() - 2]
+    }
+
+    /// The JSON document and a line feed.
+    pub fn ndjson(&self) -> &[u8] {
+        &self.bytes[self.json..self.bytes.len() - 1]
+    }
+
+    /// A server-sent event.
+    pub fn sse(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Bytes of memory this frame accounts for.
+    pub fn weight(&self) -> usize {
+        self.bytes.len() + OVERHEAD
+    }
+}
+
+impl Keys {
+    fn of(observation: &Observation) -> Self {
+        let mut keys = Self::default();
+        let backend = observation.nat.as_ref().and_then(|nat| nat.backend.as_ref());
+        for end in [observation.source.as_ref(), observation.destination.as_ref(), backend].into_iter().flatten() {
+            keys.add_endpoint(end);
+        }
+        if let Some(service) = observation.nat.as_ref().and_then(|nat| nat.service.as_ref()) {
+            add(&mut keys.namespaces, &service.namespace);
+        }
+        if let Some(drop) = &observation.drop {
+            add(&mut keys.reasons, &drop.reason);
+        }
+        if let Some(dns) = &observation.dns {
+            add(&mut keys.reasons, outcome_name(dns.outcome));
+            if let Some(rcode) = &dns.rcode {
+                add(&mut keys.reasons, rcode);
+            }
+        }
+        keys
+    }
+
+    fn add_endpoint(&mut self, end: &Endpoint) {
+        if let Some(pod) = &end.pod {
+            add(&mut self.namespaces, &pod.namespace);
+            if !self.pods.iter().any(|(namespace, name)| **namespace == pod.namespace && **name == pod.name) {
+                self.pods.push((pod.namespace.as_str().into(), pod.name.as_str().into()));
+            }
+        }
+        if let Some(service) = &end.service {
+            add(&mut self.namespaces, &service.namespace);
+        }
+    }
+}
+
+fn add(list: &mut Vec<Box<str>>, text: &str) {
+    if !list.iter().any(|present| **present == *text) {
+        list.push(text.into());
+    }
+}
+
+/// Name of a kind, as in JSON.
+pub const fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Drop => "drop",
+        Kind::Dns => "dns",
+    }
+}
+
+/// Name of a severity, as in JSON.
+pub const fn severity_name(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "info",
+        Severity::Problem => "problem",
+    }
+}
+
+/// Name of an outcome, as in JSON.
+pub const fn outcome_name(outcome: DnsOutcome) -> &'static str {
+    match outcome {
+        DnsOutcome::Answered => "answered",
+        DnsOutcome::Empty => "empty",
+        DnsOutcome::Failed => "failed",
+        DnsOutcome::Truncated => "truncated",
+        DnsOutcome::Unanswered => "unanswered",
+        DnsOutcome::Unasked => "unasked",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::pipeline::samples;
+
+    #[test]
+    fn one_rendering_serves_all_forms() {
+        let mut observation = samples::drop("shop", "cart", "NETFILTER_DROP");
+        observation.id = "node.00000001.1.7".into();
+        let frame = Frame::render(7, Timestamp::UNIX_EPOCH, &observation).unwrap();
+        let json = serde_json::to_string(&observation).unwrap();
+        assert_eq!(frame.json(), json.as_bytes());
+        assert_eq!(frame.ndjson(), format!("{json}\n").as_bytes());
+        assert_eq!(frame.sse(), format!("event: drop\nid: node.00000001.1.7\ndata: {json}\n\n").as_bytes());
+    }
+
+    #[test]
+    fn keys_of_both_ends() {
+        let drop = Keys::of(&samples::drop("shop", "cart", "NETFILTER_DROP"));
+        assert_eq!(drop.namespaces, ["shop".into(), "data".into()]);
+        assert_eq!(drop.pods[0], ("shop".into(), "cart".into()));
+        assert_eq!(drop.reasons, ["NETFILTER_DROP".into()]);
+        let dns = Keys::of(&samples::dns("shop", "cart", true));
+        assert_eq!(dns.reasons, ["failed".into(), "NXDOMAIN".into()]);
+    }
+
+    #[test]
+    fn names_are_those_of_the_json() {
+        for outcome in [
+            DnsOutcome::Answered,
+            DnsOutcome::Empty,
+            DnsOutcome::Failed,
+            DnsOutcome::Truncated,
+            DnsOutcome::Unanswered,
+            DnsOutcome::Unasked,
+        ] {
+            assert_eq!(serde_json::to_string(&outcome).unwrap(), format!("{:?}", outcome_name(outcome)));
+        }
+        for kind in [Kind::Drop, Kind::Dns] {
+            assert_eq!(serde_json::to_string(&kind).unwrap(), format!("{:?}", kind_name(kind)));
+        }
+        for severity in [Severity::Info, Severity::Problem] {
+            assert_eq!(serde_json::to_string(&severity).unwrap(), format!("{:?}", severity_name(severity)));
+        }
+    }
+}

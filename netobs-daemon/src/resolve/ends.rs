@@ -1,0 +1,150 @@
+//! Which evidence belongs to which end of a flow. Where it is not certain, to neither.
+
+use std::net::IpAddr;
+
+use netobs_common::trail::{Point, hook};
+
+use super::claims::Evidence;
+use super::{IpOwner, Sources};
+use crate::event::joined::{DnsExchange, Joined, JoinedKind};
+use crate::event::raw::RawDrop;
+
+/// netfilter's `LOCAL_IN`, where a packet is for a socket of this namespace.
+const INPUT: u8 = hook::NETFILTER + 1;
+/// netfilter's `FORWARD`. A routed packet has no socket there; one that a bridge forwards still has its sender's.
+const FORWARD: u8 = hook::NETFILTER + 2;
+/// netfilter's `LOCAL_OUT`, where a packet is from a socket of this namespace.
+const OUTPUT: u8 = hook::NETFILTER + 3;
+/// netfilter's `POST_ROUTING`.
+const POSTROUTING: u8 = hook::NETFILTER + 4;
+
+/// Drop reasons (`include/net/dropreason-core.h`) that are given only after a receiving socket was found.
+const AT_RECEIVER: &[&str] =
+    &["SOCKET_FILTER", "SOCKET_RCVBUFF", "SOCKET_BACKLOG", "PROTO_MEM", "UDP_CSUM", "BPF_CGROUP_INGRESS"];
+/// Drop reasons that are given only on the way out.
+const AT_SENDER: &[&str] = &[
+    "BPF_CGROUP_EGRESS",
+    "IP_OUTNOROUTES",
+    "NEIGH_CREATEFAIL",
+    "NEIGH_FAILED",
+    "NEIGH_QUEUEFULL",
+    "QDISC_DROP",
+    "TC_EGRESS",
+];
+
+/// Evidence for both ends.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ends {
+    /// Of the sender; of a DNS exchange, of the client.
+    pub source: Evidence,
+    /// Of the receiver; of a DNS exchange, of the server.
+    pub destination: Evidence,
+}
+
+/// Collects the evidence. `reason` is the name of a drop's reason.
+pub fn ends(joined: &Joined, reason: Option<&str>, sources: &Sources<'_>) -> Ends {
+    let mut ends = addresses(joined);
+    match &joined.kind {
+        JoinedKind::Drop(drop) => {
+            if let Some(first) = joined.points.first().filter(|p| p.hook == hook::TCX_INGRESS) {
+                ends.source.netns = pod_behind(first, sources);
+            }
+            if let Some(last) = joined.points.last().filter(|p| p.hook == hook::TCX_EGRESS) {
+                ends.destination.netns = pod_behind(last, sources);
+            }
+            dropped_inside(drop, joined, &mut ends, sources);
+            owning_socket(drop, joined, reason.unwrap_or_default(), &mut ends, sources);
+        }
+        JoinedKind::Dns(exchange) => dns(exchange, joined, &mut ends, sources),
+        JoinedKind::Coalesced(_) => {}
+    }
+    ends
+}
+
+/// The ends' addresses, before translation of the source and after translation of the destination.
+fn addresses(joined: &Joined) -> Ends {
+    let Some(tuple) = &joined.tuple else { return Ends::default() };
+    let (mut source, mut destination) =
+        ((tuple.source, tuple.source_port), (tuple.destination, tuple.destination_port));
+    if let Some(nat) = &joined.nat {
+        let opener = (nat.original.source, nat.original.source_port);
+        let server = nat.backend.unwrap_or((nat.original.destination, nat.original.destination_port));
+        (source, destination) = if nat.reply { (server, opener) } else { (opener, server) };
+    }
+    let evidence = |address| Evidence { address: Some(address), protocol: tuple.protocol, ..Evidence::default() };
+    Ends { source: evidence(source), destination: evidence(destination) }
+}
+
+/// The pod's namespace behind an interface of the daemon's own namespace, where all points are.
+fn pod_behind(point: &Point, sources: &Sources<'_>) -> Option<u32> {
+    peer(point.ifindex, sources)
+}
+
+fn peer(ifindex: u32, sources: &Sources<'_>) -> Option<u32> {
+    sources.places.interface(ifindex)?.peer_netns.filter(|netns| *netns != sources.places.own_netns())
+}
+
+/// A drop inside a pod's namespace is of its sending or its receiving end: of the one whose address is the pod's.
+/// A loopback address is of whatever namespace the packet is in.
+fn dropped_inside(drop: &RawDrop, joined: &Joined, ends: &mut Ends, sources: &Sources<'_>) {
+    let Some(netns) = drop.context.netns else { return };
+    let uid = if netns == sources.places.own_netns() { None } else { sources.places.pod_uid_of_netns(netns) };
+    for end in [&mut ends.source, &mut ends.destination] {
+        let Some((ip, _)) = end.address else { continue };
+        let pods_own = uid.as_deref().is_some_and(|uid| is_of(ip, uid, joined.boot_ns, sources));
+        if end.netns.is_none() && (ip.is_loopback() || pods_own) {
+            end.netns = Some(netns);
+        }
+    }
+}
+
+fn is_of(ip: IpAddr, uid: &str, boot_ns: u64, sources: &Sources<'_>) -> bool {
+    match sources.directory.ip_owner(ip, boot_ns) {
+        IpOwner::Pod(pod) => pod.uid.as_deref() == Some(uid),
+        _ => false,
+    }
+}
+
+/// The socket that owns a dropped packet is the sender's, also beyond a veth pair, until the receiving namespace's IP
+/// layer takes the packet; from then on it is the receiver's, if one was found. The last hook in this namespace tells,
+/// or the reason, else whose pod has the address of exactly one end.
+fn owning_socket(drop: &RawDrop, joined: &Joined, reason: &str, ends: &mut Ends, sources: &Sources<'_>) {
+    let Some(cgroup) = drop.context.cgroup else { return };
+    let here = drop.context.netns == Some(sources.places.own_netns());
+    let last = joined.points.last().map(|p| p.hook).filter(|_| here);
+    let received = last == Some(INPUT) || AT_RECEIVER.contains(&reason);
+    let sent = matches!(last, Some(FORWARD | OUTPUT | POSTROUTING | hook::TCX_EGRESS)) || AT_SENDER.contains(&reason);
+    match (sent, received) {
+        (true, false) => ends.source.cgroup = Some(cgroup),
+        (false, true) => ends.destination.cgroup = Some(cgroup),
+        (true, true) => {}
+        (false, false) => {
+            let Some(uid) = sources.places.pod_uid_of_cgroup(cgroup) else { return };
+            let has = |end: &Evidence| end.address.is_some_and(|(ip, _)| is_of(ip, &uid, joined.boot_ns, sources));
+            match (has(&ends.source), has(&ends.destination)) {
+                (true, false) => ends.source.cgroup = Some(cgroup),
+                (false, true) => ends.destination.cgroup = Some(cgroup),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The question is the client's packet, the answer the server's.
+fn dns(exchange: &DnsExchange, joined: &Joined, ends: &mut Ends, sources: &Sources<'_>) {
+    if exchange.attempts > 0 {
+        ends.source.cgroup = joined.context.and_then(|context| context.cgroup);
+        if let Some(first) = joined.points.first().filter(|p| p.hook == hook::TCX_INGRESS) {
+            ends.source.netns = pod_behind(first, sources);
+        }
+        if let Some(last) = joined.points.last().filter(|p| p.hook == hook::TCX_EGRESS) {
+            ends.destination.netns = pod_behind(last, sources);
+        }
+    }
+    if let Some(answer) = &exchange.answer {
+        ends.destination.cgroup = answer.context.cgroup;
+        let behind = answer.context.ifindex.and_then(|index| peer(index, sources));
+        let end = if answer.egress { &mut ends.source } else { &mut ends.destination };
+        end.netns = end.netns.or(behind);
+    }
+}
