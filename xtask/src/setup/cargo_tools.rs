@@ -9,18 +9,19 @@ use crate::progress::Progress;
 use crate::tool;
 use crate::workspace::{Workspace, find_in, search_path};
 
-/// Name and the version that is installed where there is none: pinned, so that a release which wants a newer compiler
-/// does not break set-up.
-const TOOLS: [(&str, &str); 3] = [("cargo-nextest", "0.9.143"), ("cargo-deny", "0.20.2"), ("cargo-machete", "0.9.2")];
+/// A tool, the version that is installed where there is none (pinned, so that a release which wants a newer compiler does
+/// not break set-up), and how far it is optimised: they run for seconds, so a long compilation never pays.
+const TOOLS: [(&str, &str, &str); 3] =
+    [("cargo-nextest", "0.9.143", "0"), ("cargo-deny", "0.20.2", "1"), ("cargo-machete", "0.9.2", "1")];
 
 /// Installs what is missing.
 pub fn ensure(workspace: &Workspace, progress: &mut Progress) -> Result<()> {
     ensure_components(workspace, progress)?;
     let mut folders = search_path();
     folders.push(workspace.tools_bin());
-    for (name, version) in TOOLS {
+    for (name, version, optimise) in TOOLS {
         if find_in(&folders, name).is_none() {
-            install(workspace, progress, name, version)?;
+            install(workspace, progress, name, version, optimise)?;
         }
     }
     Ok(())
@@ -45,15 +46,14 @@ fn ensure_components(workspace: &Workspace, progress: &mut Progress) -> Result<(
     })
 }
 
-fn install(workspace: &Workspace, progress: &mut Progress, name: &str, version: &str) -> Result<()> {
+fn install(workspace: &Workspace, progress: &mut Progress, name: &str, version: &str, optimise: &str) -> Result<()> {
     progress
         .step(&format!("set-up: build {name} {version} (some minutes)"), false, || {
             let mut cargo = tool::cargo(workspace)?;
             cargo
                 .args(["install", name, "--version", version, "--locked", "--root"])
                 .arg(&workspace.tools)
-                // They run for seconds: time spent on optimising them never comes back.
-                .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+                .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", optimise)
                 .env("CARGO_PROFILE_RELEASE_LTO", "off")
                 .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
                 .env("CARGO_PROFILE_RELEASE_DEBUG", "false");
