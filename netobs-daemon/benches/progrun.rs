@@ -46,12 +46,15 @@ fn main() -> Result<()> {
     }
     let question = question();
     let before = counters.read()?.families[family::DNS];
-    let (empty, ours) = measure(&trial, &question, REPEAT_MATCHING, || {
-        while rings.drain(|_| {}) > 0 {}
-    })?;
+    let (empty, ours) = measure(&trial, &question, REPEAT_MATCHING, || while rings.drain(|_| {}) > 0 {})?;
     let after = counters.read()?.families[family::DNS];
     report("DNS question, IPv4, recorded or repeated", empty, ours);
-    println!("  of these: {} submitted, {} repeated, {} ring full", after.submitted - before.submitted, after.repeated - before.repeated, after.ring_full - before.ring_full);
+    println!(
+        "  of these: {} submitted, {} repeated, {} ring full",
+        after.submitted - before.submitted,
+        after.repeated - before.repeated,
+        after.ring_full - before.ring_full
+    );
     println!("bench progrun.event: ratio {:.2} goal 3.00", ratio(empty, ours));
     Ok(())
 }

@@ -132,9 +132,7 @@ impl TryFrom<RunArgs> for Config {
         let metadata = match (args.metadata_file, args.kubeconfig) {
             _ if args.no_metadata => MetadataSource::None,
             (Some(path), _) => MetadataSource::File(path),
-            (None, Some(path)) => {
-                MetadataSource::Api { kubeconfig: Some(path), watch_all_pods: args.watch_all_pods }
-            }
+            (None, Some(path)) => MetadataSource::Api { kubeconfig: Some(path), watch_all_pods: args.watch_all_pods },
             (None, None) => MetadataSource::detect(args.watch_all_pods),
         };
         Ok(Self {

@@ -40,8 +40,8 @@ fn main() -> ExitCode {
                 app::run(Config::try_from(*args)?).await?;
                 Ok(ExitCode::SUCCESS)
             }
-            Command::Observe(args) => client::observe(*args).await,
-            Command::Status(args) => client::status(args).await,
+            Command::Observe(args) => client::observe(&args).await.map(|()| ExitCode::SUCCESS),
+            Command::Status(args) => client::status(&args).await.map(|()| ExitCode::SUCCESS),
         }
     });
     runtime.shutdown_background();

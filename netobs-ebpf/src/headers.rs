@@ -76,8 +76,7 @@ impl Source for Helper {
         let mut words = MaybeUninit::<[u32; N]>::uninit();
         // SAFETY: the helper checks the range and fills the whole buffer (with zeros when it fails).
         unsafe {
-            let failed =
-                bpf_skb_load_bytes(self.skb.cast(), offset as u32, words.as_mut_ptr().cast(), 4 * N as u32);
+            let failed = bpf_skb_load_bytes(self.skb.cast(), offset as u32, words.as_mut_ptr().cast(), 4 * N as u32);
             (failed == 0).then_some(words.assume_init())
         }
     }

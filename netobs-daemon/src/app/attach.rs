@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::status::Shared;
 use crate::bpf::load::Scope;
 use crate::bpf::tcx::{Classifiers, Placement};
-use crate::http::InterfaceStatus;
+use crate::http::status::InterfaceStatus;
 use crate::net::{Link, LinkEvent, NetHandle, PlacesReader, Role};
 
 /// How often it is checked that nobody's program has gone before ours.
@@ -56,13 +56,7 @@ pub fn spawn(
 ) -> Attacher {
     let (settle, settled) = watch::channel(false);
     let stop = shutdown.child_token();
-    let task = Task {
-        classifiers,
-        scope,
-        places: net.reader(),
-        table: BTreeMap::new(),
-        shared,
-    };
+    let task = Task { classifiers, scope, places: net.reader(), table: BTreeMap::new(), shared };
     let task = tokio::spawn(task.run(events, net.changed(), settle, stop.clone()));
     Attacher { settled, stop, task }
 }

@@ -57,11 +57,13 @@ pub async fn run(config: Config) -> Result<()> {
         tracing::warn!(hook = line.name, reason = line.detail, "not attached");
     }
     let names = names::Names::new(facts.reasons);
-    let shared = Arc::new(status::Shared::new(&config, preflight.release, programs.hooks, net.reader(), Arc::clone(&cluster)));
+    let shared =
+        Arc::new(status::Shared::new(&config, preflight.release, programs.hooks, net.reader(), Arc::clone(&cluster)));
     ledger.set_kernel(Arc::clone(&programs.kernel) as _);
 
     let events = net.take_link_events().context("link events are taken twice")?;
-    let attacher = attach::spawn(programs.classifiers, programs.scope, events, &net, Arc::clone(&shared), shutdown.clone());
+    let attacher =
+        attach::spawn(programs.classifiers, programs.scope, events, &net, Arc::clone(&shared), shutdown.clone());
     let pipeline = pipeline::spawn(pipeline::Parts {
         rings: programs.rings,
         buckets: programs.buckets,

@@ -22,7 +22,7 @@ use crate::flow::{FlowLimits, FlowTable};
 use crate::kernel::clock;
 use crate::net::{PlacesReader, PlacesSnapshot};
 use crate::pipeline::Publisher;
-use crate::resolve::{Sources, observe::observe};
+use crate::resolve::{Sources, observe};
 
 /// How often the buckets are looked at.
 const TICK_NS: u64 = 1_000_000_000;
@@ -118,13 +118,15 @@ impl Worker {
         loop {
             waker.clear();
             let last = ending.load(Ordering::Acquire);
-            let drained = self.drain();
+            // Read before the rings are: no question is given up while its answer waits to be read.
             let now = clock::boot_ns();
-            if self.flow.next_deadline().is_some_and(|deadline| deadline <= now) {
+            let drained = self.drain();
+            let caught_up = !Rings::left_some(drained);
+            if caught_up && self.flow.next_deadline().is_some_and(|deadline| deadline <= now) {
                 self.flow.expire(now, &mut self.out);
                 self.publish(&self.names());
             }
-            if now >= next_tick || (last && drained == 0) {
+            if caught_up && (now >= next_tick || (last && drained == 0)) {
                 self.tick(now);
                 next_tick = now + TICK_NS;
             }
@@ -133,7 +135,7 @@ impl Worker {
                 return;
             }
             let until = self.flow.next_deadline().map_or(next_tick, |deadline| deadline.min(next_tick));
-            let until = Duration::from_nanos(until.saturating_sub(now));
+            let until = Duration::from_nanos(until.saturating_sub(clock::boot_ns()));
             if let Err(error) = self.parts.rings.wait(drained, Some(until), waker.as_fd()) {
                 tracing::error!(%error, "the rings cannot be waited for");
                 std::thread::sleep(Duration::from_millis(100));
@@ -197,9 +199,11 @@ impl Worker {
     fn tick(&mut self, now: u64) {
         self.ticks += 1;
         self.flow.expire(now, &mut self.out);
-        let coalesced = self.parts.kernel.counters().map_or(u64::MAX, |counters| {
-            counters.families.iter().map(|family| family.coalesced).sum()
-        });
+        let coalesced = self
+            .parts
+            .kernel
+            .counters()
+            .map_or(u64::MAX, |counters| counters.families.iter().map(|family| family.coalesced).sum());
         if coalesced != self.coalesced || self.ticks.is_multiple_of(TIDY_TICKS) {
             self.coalesced = coalesced;
             let (flow, out) = (&mut self.flow, &mut self.out);

@@ -19,7 +19,7 @@ use crate::bpf::rings::Rings;
 use crate::bpf::tcx::Classifiers;
 use crate::bpf::tracepoint::KfreeSkb;
 use crate::config::{Config, ScopeChoice};
-use crate::http::HookStatus;
+use crate::http::status::HookStatus;
 use crate::kernel::{facts::Facts, scope};
 use crate::pipeline::{KernelCounters, KernelSample};
 
@@ -139,7 +139,12 @@ pub fn load(config: &Config, facts: &Facts, own_netns: u32) -> Result<Programs> 
 }
 
 /// Notes what became of a hook.
-fn hook<T, E: std::fmt::Display>(hooks: &mut Vec<HookStatus>, name: &str, loss: &str, result: Result<T, E>) -> Option<T> {
+fn hook<T, E: std::fmt::Display>(
+    hooks: &mut Vec<HookStatus>,
+    name: &str,
+    loss: &str,
+    result: Result<T, E>,
+) -> Option<T> {
     let (value, detail) = match result {
         Ok(value) => (Some(value), None),
         Err(error) => (None, Some(format!("{error}: {loss}"))),

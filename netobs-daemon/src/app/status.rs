@@ -7,7 +7,7 @@ use netobs_common::names;
 use crate::cluster::{ClusterHandle, Feed, Phase};
 use crate::config::Config;
 use crate::flow::{FlowLimits, FlowStats};
-use crate::http::{HookStatus, InterfaceStatus, Limit, MetadataStatus, NodeStatus, PodCoverage, StatusSource};
+use crate::http::status::{HookStatus, InterfaceStatus, Limit, MetadataStatus, NodeStatus, PodCoverage, StatusSource};
 use crate::net::PlacesReader;
 use crate::resolve::{Directory as _, Places as _};
 
@@ -25,7 +25,13 @@ pub struct Shared {
 
 impl Shared {
     /// With nothing attached to interfaces yet.
-    pub fn new(config: &Config, kernel: String, hooks: Vec<HookStatus>, places: PlacesReader, cluster: Arc<ClusterHandle>) -> Self {
+    pub fn new(
+        config: &Config,
+        kernel: String,
+        hooks: Vec<HookStatus>,
+        places: PlacesReader,
+        cluster: Arc<ClusterHandle>,
+    ) -> Self {
         Self {
             kernel,
             hooks,

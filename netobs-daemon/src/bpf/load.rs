@@ -91,7 +91,9 @@ impl Loaded {
     /// Reads the programs' debug lines, as they come, into the daemon's log. Ends when dropped.
     pub fn logger(&mut self) -> Result<AsyncFd<EbpfLogger<&'static dyn log::Log>>, LogError> {
         let logger = EbpfLogger::init(&mut self.ebpf)?;
-        Ok(AsyncFd::with_interest(logger, Interest::READABLE)?)
+        // SAFETY: the logger owns the descriptor of its ring and never changes it.
+        let ring = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) };
+        ring.map_err(|error| LogError::Wait(error.into()))
     }
 
     /// Takes a map out, to be owned by whoever uses it.

@@ -44,6 +44,11 @@ impl Rings {
         total
     }
 
+    /// Whether a drain that returned this may have left records behind.
+    pub fn left_some(drained: usize) -> bool {
+        drained >= BATCH
+    }
+
     /// Waits until there may be records, `until` has passed, or `wake` is readable. Call after [`Rings::drain`], whose
     /// result is `drained`.
     ///
@@ -51,7 +56,7 @@ impl Rings {
     /// not empty when we ask the kernel to sleep, and `poll` (which looks at reserved records, committed or not:
     /// `ringbuf_avail_data_sz`, kernel/bpf/ringbuf.c) returns at once.
     pub fn wait(&mut self, drained: usize, until: Option<Duration>, wake: BorrowedFd<'_>) -> io::Result<()> {
-        if drained >= BATCH {
+        if Self::left_some(drained) {
             return Ok(());
         }
         let mut descriptors: Vec<PollFd<'_>> = vec![PollFd::from_borrowed_fd(wake, PollFlags::IN)];

@@ -71,6 +71,10 @@ impl<K: Eq + Hash + Clone, V: Clone> CowMap<K, V> {
         Arc::make_mut(&mut self.shards[shard]).get_mut(key)
     }
 
+    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
+        self.shards.iter().flat_map(|shard| shard.values())
+    }
+
     #[cfg(test)]
     fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.len()).sum()

@@ -53,11 +53,17 @@ impl Index {
         for alias in &record.aliases {
             self.by_uid.insert(alias.as_str().into(), pod.clone());
         }
+        if record.finished {
+            self.running.remove(&record.key);
+        } else {
+            self.running.insert(record.key.clone(), pod.clone());
+        }
         self.pods.insert(record.key.clone(), PodEntry { record, id, pod, held });
     }
 
     pub(super) fn delete_pod(&mut self, key: &Key, seen: Seen) {
         let Some(entry) = self.pods.remove(key) else { return };
+        self.running.remove(key);
         self.release(&entry.held, seen);
         for alias in &entry.record.aliases {
             self.retain_gone(alias.as_str().into(), entry.pod.clone(), seen.at);

@@ -56,6 +56,8 @@ pub struct Index {
     claims: ClaimTable,
     by_address: Services,
     by_uid: CowMap<Arc<str>, Arc<Pod>>,
+    /// Pods that exist and have not finished.
+    running: CowMap<Key, Arc<Pod>>,
     /// Pods that are gone: when, the UID or alias they are still found by, and the pod.
     gone: VecDeque<(u64, Arc<str>, Arc<Pod>)>,
     owners: Owners,
@@ -144,6 +146,7 @@ impl Index {
             claims: self.claims.claims.clone(),
             services: self.by_address.clone(),
             pods: self.by_uid.clone(),
+            running: self.running.clone(),
             objects: Kind::ALL.into_iter().map(|kind| self.objects(kind)).sum(),
         }
     }

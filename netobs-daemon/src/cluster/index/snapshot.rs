@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::claims::Claims;
 use super::cow::CowMap;
 use super::services::Services;
+use crate::cluster::object::Key;
 use crate::event::observation::{Pod, Service};
 use crate::resolve::{Directory, IpOwner};
 
@@ -16,7 +17,16 @@ pub struct Snapshot {
     pub(super) services: Services,
     /// Pods by UID and, for static pods, by config hash; for a while also pods that are gone.
     pub(super) pods: CowMap<Arc<str>, Arc<Pod>>,
+    /// Pods that exist and have not finished.
+    pub(super) running: CowMap<Key, Arc<Pod>>,
     pub(super) objects: usize,
+}
+
+impl Snapshot {
+    /// Pods of a node that have not finished, in no order.
+    pub fn pods_of_node(&self, node: &str) -> impl Iterator<Item = &Arc<Pod>> {
+        self.running.values().filter(move |pod| pod.node.as_deref() == Some(node))
+    }
 }
 
 impl Directory for Snapshot {
