@@ -149,7 +149,8 @@ pub fn list(asked: &Asked) -> Value {
 pub fn streamed(asked: &Asked, end: bool) -> String {
     let mut text = String::new();
     for item in list(asked)["items"].as_array().unwrap() {
-        text += &format!("{}\n", serde_json::json!({"type": "ADDED", "object": item}));
+        text += &serde_json::json!({"type": "ADDED", "object": item}).to_string();
+        text.push('\n');
     }
     if end {
         text += "{\"type\":\"BOOKMARK\",\"object\":{\"kind\":\"X\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"935\",\
