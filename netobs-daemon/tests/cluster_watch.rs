@@ -108,6 +108,7 @@ async fn names_from_streaming_lists() {
     let asked = it.asked("pods");
     assert_eq!(asked.len(), 1);
     assert!(asked[0].streaming && asked[0].fields == "spec.nodeName=node-a", "{asked:?}");
+    assert_eq!(asked[0].agent, concat!("netobs/", env!("CARGO_PKG_VERSION")));
     // A Job's pod: its CronJob was looked up.
     let uid = "abb7f5c8-";
     let pods = fixture("lists/pods.json");

@@ -163,6 +163,8 @@ impl ClaimTable {
             claims.remove(oldest);
             self.history_evicted += 1;
         }
+        // Nearly every address has one claim at a time: no room for more until there are more.
+        claims.reserve_exact(1);
         claims.push(Claim { who: who.clone(), layer, holders: 1, start: seen, end: None });
         true
     }
