@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 const QUICK: Tuning = Tuning {
     initial_events: Duration::from_millis(300),
     answer: Duration::from_secs(5),
-    watch: Duration::from_secs(60),
+    watch: Duration::from_mins(1),
     too_short: Duration::from_millis(5),
     backoff_first: Duration::from_millis(20),
     backoff_cap: Duration::from_millis(100),
@@ -108,6 +108,7 @@ async fn names_from_streaming_lists() {
     let asked = it.asked("pods");
     assert_eq!(asked.len(), 1);
     assert!(asked[0].streaming && asked[0].fields == "spec.nodeName=node-a", "{asked:?}");
+    assert_eq!(asked[0].agent, concat!("netobs/", env!("CARGO_PKG_VERSION")));
     // A Job's pod: its CronJob was looked up.
     let uid = "abb7f5c8-";
     let pods = fixture("lists/pods.json");
@@ -125,9 +126,11 @@ async fn names_from_streaming_lists() {
 
 #[tokio::test]
 async fn streaming_lists_refused() {
-    let it = run(|asked| match asked.streaming {
-        true => Reply::Json(422, fixture("errors/422-sendinitialevents-without-match.json")),
-        false => well(asked),
+    let it = run(|asked| {
+        if !asked.streaming {
+            return well(asked);
+        }
+        Reply::Json(422, fixture("errors/422-sendinitialevents-without-match.json"))
     })
     .await;
     it.synced().await;

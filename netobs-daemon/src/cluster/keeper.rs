@@ -76,14 +76,14 @@ impl Keeper {
             News::Changed { change, seen } => self.change(change, seen),
             News::Well { feed } => self.state.enter(feed, Phase::Synced, now),
             News::Trouble { feed, message, forbidden } => {
+                let known = self.state.feed(feed).is_some_and(|state| state.lists > 0);
                 let before = self.state.feed(feed).map(|state| state.phase);
-                let phase = match before {
-                    _ if forbidden => Phase::Forbidden,
-                    Some(Phase::Synced | Phase::Stale) => Phase::Stale,
-                    // Listed or not, it was forbidden and is no more: nothing is known until it is listed again.
-                    _ => Phase::Waiting,
+                let phase = match (forbidden, known) {
+                    (true, _) => Phase::Forbidden,
+                    (false, true) => Phase::Stale,
+                    (false, false) => Phase::Waiting,
                 };
-                if before != Some(phase) && before != Some(Phase::Waiting) {
+                if before != Some(phase) {
                     tracing::warn!(feed = feed.name(), error = message, "cluster metadata: {phase:?}");
                 }
                 self.state.enter(feed, phase, now);

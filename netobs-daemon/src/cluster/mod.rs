@@ -100,7 +100,7 @@ impl ClusterHandle {
         self.published.state.load().not_ready()
     }
 
-    /// Ends when all its tasks have, after the shutdown.
+    /// Ends when all its tasks have: after the shutdown. Earlier only if the task that owns the index broke.
     pub async fn stopped(&self) {
         self.tasks.wait().await;
     }

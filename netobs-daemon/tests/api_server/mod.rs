@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use futures::StreamExt;
 use serde_json::Value;
@@ -20,6 +20,7 @@ pub struct Asked {
     pub streaming: bool,
     pub version: String,
     pub fields: String,
+    pub agent: String,
     /// How many requests for this resource, of this sort (watch or not), came before.
     pub before: usize,
 }
@@ -86,7 +87,12 @@ impl Drop for ApiServer {
     }
 }
 
-async fn answer(State(shared): State<Shared>, uri: Uri, Query(query): Query<HashMap<String, String>>) -> Response {
+async fn answer(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    uri: Uri,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
     let get = |name: &str| query.get(name).cloned().unwrap_or_default();
     let segments: Vec<&str> = uri.path().split('/').collect();
     let at = segments.iter().position(|it| *it == "v1").unwrap_or(0) + 1;
@@ -98,6 +104,7 @@ async fn answer(State(shared): State<Shared>, uri: Uri, Query(query): Query<Hash
         streaming: get("sendInitialEvents") == "true",
         version: get("resourceVersion"),
         fields: get("fieldSelector"),
+        agent: headers.get("user-agent").map_or(String::new(), |it| it.to_str().unwrap().to_owned()),
         before: 0,
     };
     {
@@ -149,7 +156,8 @@ pub fn list(asked: &Asked) -> Value {
 pub fn streamed(asked: &Asked, end: bool) -> String {
     let mut text = String::new();
     for item in list(asked)["items"].as_array().unwrap() {
-        text += &format!("{}\n", serde_json::json!({"type": "ADDED", "object": item}));
+        text += &serde_json::json!({"type": "ADDED", "object": item}).to_string();
+        text.push('\n');
     }
     if end {
         text += "{\"type\":\"BOOKMARK\",\"object\":{\"kind\":\"X\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"935\",\

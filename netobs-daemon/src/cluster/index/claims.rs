@@ -60,6 +60,15 @@ impl Who {
             Self::Pod { id, .. } | Self::Node(id) => id,
         }
     }
+
+    /// Whether the description is the very same.
+    fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Pod { pod, .. }, Self::Pod { pod: that, .. }) => Arc::ptr_eq(pod, that),
+            (Self::Node(name), Self::Node(that)) => name == that,
+            _ => false,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -87,6 +96,11 @@ impl Claim {
 pub(super) struct Claims(CowMap<IpAddr, Arc<Vec<Claim>>>);
 
 impl Claims {
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.len() == 0
+    }
+
     /// The owner of an address in its canonical form.
     pub(super) fn owner(&self, ip: IpAddr, boot_ns: u64) -> IpOwner {
         let Some(claims) = self.0.get(&ip) else { return IpOwner::Unknown };
@@ -149,6 +163,8 @@ impl ClaimTable {
             claims.remove(oldest);
             self.history_evicted += 1;
         }
+        // Nearly every address has one claim at a time: no room for more until there are more.
+        claims.reserve_exact(1);
         claims.push(Claim { who: who.clone(), layer, holders: 1, start: seen, end: None });
         true
     }
@@ -174,9 +190,14 @@ impl ClaimTable {
 
     /// The pod of a claim is described anew (its workload became known).
     pub(super) fn describe(&mut self, ip: IpAddr, layer: Layer, who: &Who) {
-        let Some(claims) = self.claims.0.get_mut(&ip) else { return };
-        for claim in Arc::make_mut(claims).iter_mut().filter(|claim| claim.is(layer, who.id())) {
-            claim.who = who.clone();
+        // Most often it is described so already: nothing is copied then.
+        let stale = |claim: &Claim| claim.is(layer, who.id()) && !claim.who.same(who);
+        if self.claims.0.get(&ip).is_some_and(|claims| claims.iter().any(stale))
+            && let Some(claims) = self.claims.0.get_mut(&ip)
+        {
+            for claim in Arc::make_mut(claims).iter_mut().filter(|claim| stale(claim)) {
+                claim.who = who.clone();
+            }
         }
     }
 

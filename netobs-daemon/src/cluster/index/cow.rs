@@ -76,7 +76,7 @@ impl<K: Eq + Hash + Clone, V: Clone> CowMap<K, V> {
     }
 
     #[cfg(test)]
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.len()).sum()
     }
 }

@@ -44,21 +44,36 @@ impl Index {
         };
         let claimed = whose.iter().flat_map(|(layer, who)| record.ips.iter().map(move |ip| (*ip, *layer, who.clone())));
         let held = self.reclaim(old_held, claimed.collect(), seen);
-        if old.as_ref().is_none_or(|old| !Arc::ptr_eq(&old.pod, &pod)) {
-            for held in held.iter().filter(|held| held.layer == Layer::Pod) {
-                self.claims.describe(held.ip, Layer::Pod, &Who::Pod { id: id.clone(), pod: pod.clone() });
+        let entry = PodEntry { record, id, pod, held };
+        self.show_pod(&entry);
+        self.pods.insert(entry.record.key.clone(), entry);
+    }
+
+    /// Describes a pod anew, its workload being known now.
+    pub(super) fn describe_pod(&mut self, key: &Key) {
+        let Some(mut entry) = self.pods.remove(key) else { return };
+        entry.pod = self.build(&entry.record, Some(&entry.pod));
+        self.show_pod(&entry);
+        self.pods.insert(entry.record.key.clone(), entry);
+    }
+
+    /// Lets readers find the present description of a pod.
+    fn show_pod(&mut self, entry: &PodEntry) {
+        let aliases = entry.record.aliases.iter().map(|alias| alias.as_str().into());
+        for id in aliases.chain([entry.id.clone()]) {
+            if self.by_uid.get(&id).is_none_or(|shown| !Arc::ptr_eq(shown, &entry.pod)) {
+                self.by_uid.insert(id, entry.pod.clone());
             }
         }
-        self.by_uid.insert(id.clone(), pod.clone());
-        for alias in &record.aliases {
-            self.by_uid.insert(alias.as_str().into(), pod.clone());
+        let who = Who::Pod { id: entry.id.clone(), pod: entry.pod.clone() };
+        for held in entry.held.iter().filter(|held| held.layer == Layer::Pod) {
+            self.claims.describe(held.ip, Layer::Pod, &who);
         }
-        if record.finished {
-            self.running.remove(&record.key);
+        if entry.record.finished {
+            self.running.remove(&entry.record.key);
         } else {
-            self.running.insert(record.key.clone(), pod.clone());
+            self.running.insert(entry.record.key.clone(), entry.pod.clone());
         }
-        self.pods.insert(record.key.clone(), PodEntry { record, id, pod, held });
     }
 
     pub(super) fn delete_pod(&mut self, key: &Key, seen: Seen) {
@@ -69,14 +84,6 @@ impl Index {
             self.retain_gone(alias.as_str().into(), entry.pod.clone(), seen.at);
         }
         self.retain_gone(entry.id, entry.pod, seen.at);
-    }
-
-    /// Describes a pod anew, its workload being known now.
-    pub(super) fn describe_pod(&mut self, key: &Key) {
-        let Some(entry) = self.pods.get(key) else { return };
-        let (record, seen) = (entry.record.clone(), Seen { earliest: 0, at: 0 });
-        // The same record: no claim begins or ends, so the time does not matter.
-        self.apply_pod(record, seen);
     }
 
     pub(super) fn apply_service(&mut self, record: ServiceRecord) {

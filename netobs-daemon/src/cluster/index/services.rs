@@ -30,6 +30,11 @@ struct AtAddress {
 pub(super) struct Services(CowMap<IpAddr, Vec<AtAddress>>);
 
 impl Services {
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.len() == 0
+    }
+
     /// The Service at an address. Several Services can share an external address; there, and at an address that is also
     /// a node's (`shared`), only a port tells whose it is.
     pub(super) fn find(&self, ip: IpAddr, protocol: u8, port: Option<u16>, shared: bool) -> Option<Arc<Service>> {

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
@@ -322,5 +323,69 @@ fn a_replica_set_without_the_label_is_asked_for() {
         index.apply(pod(hash), ALWAYS);
         let found = index.snapshot().pod_by_uid("u").unwrap().workload.clone().unwrap();
         assert_eq!((format!("{} {}", found.kind, found.name), index.next_wanted().is_some()), (workload.into(), asked));
+    }
+}
+
+/// One change: an object of one of a few names, with addresses out of a few.
+fn change() -> impl Strategy<Value = (Kind, bool, Value)> {
+    let ip = (1..6_u8).prop_map(|n| format!("10.0.0.{n}"));
+    let ips = prop::collection::vec(ip, 0..4);
+    let phase = prop::sample::select(vec!["Pending", "Running", "Succeeded"]);
+    (0..4_usize, any::<bool>(), 0..4_u8, 0..3_u8, ips, phase, any::<bool>()).prop_map(
+        |(kind, delete, name, uid, ips, phase, host)| {
+            let pods: Vec<Value> = ips.iter().map(|ip| serde_json::json!({"ip": ip})).collect();
+            let nodes: Vec<Value> =
+                ips.iter().map(|ip| serde_json::json!({"type": "InternalIP", "address": ip})).collect();
+            let endpoint = |ip| serde_json::json!({"addresses": [ip], "targetRef": {"kind": "Pod", "name": format!("n{name}"),
+                "uid": format!("u{name}{uid}")}});
+            let endpoints: Vec<Value> = ips.iter().map(endpoint).collect();
+            let value = serde_json::json!({
+                "metadata": {"name": format!("n{name}"), "namespace": "a", "uid": format!("u{name}{uid}"), "ownerReferences":
+                    [{"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "j", "controller": true}]},
+                "spec": {"nodeName": "node", "hostNetwork": host, "clusterIPs": ips, "externalIPs": ips},
+                "status": {"phase": phase, "podIPs": pods, "addresses": nodes},
+                "addressType": "IPv4", "endpoints": endpoints,
+            });
+            (Kind::ALL[kind], delete, value)
+        },
+    )
+}
+
+proptest! {
+    /// Whatever came before: an address belongs to who claims it now, and nothing stays behind when all is gone.
+    #[test]
+    fn claims_balance(changes in prop::collection::vec(change(), 0..60), learnt in 0..60_usize) {
+        let mut index = Index::default();
+        for (n, (kind, delete, value)) in changes.into_iter().enumerate() {
+            let seen = Seen { earliest: n as u64 * S, at: n as u64 * S };
+            let object = object(kind, value);
+            if delete {
+                index.delete(kind, object.key(), seen);
+            } else {
+                index.apply(object, seen);
+            }
+            if n == learnt {
+                index.learn_owner("j", Some(Workload { kind: "CronJob".into(), name: "c".into() }));
+            }
+        }
+        let snapshot = index.snapshot();
+        let after = 100 * S;
+        for n in 1..6 {
+            let ip = ip(&format!("10.0.0.{n}"));
+            let live: HashSet<&str> = index.pods.values()
+                .filter(|it| it.record.ips.contains(&ip) && !it.record.finished && !it.record.host_network)
+                .map(|it| it.record.uid.as_str()).collect();
+            match snapshot.ip_owner(ip, after) {
+                IpOwner::Pod(pod) if !live.is_empty() => prop_assert_eq!(live, HashSet::from([pod.uid.as_deref().unwrap()])),
+                IpOwner::Node(_) | IpOwner::Unknown => prop_assert!(live.is_empty()),
+                IpOwner::Pod(_) | IpOwner::Ambiguous => {}
+            }
+        }
+        for kind in Kind::ALL {
+            index.replace(kind, Vec::new(), Seen { earliest: after, at: after });
+        }
+        index.expire(after + HISTORY_NS);
+        prop_assert!(index.snapshot().is_empty());
+        prop_assert!(index.claims.claims.is_empty() && index.by_address.is_empty() && index.by_uid.len() == 0);
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hyper::header::{HeaderValue, USER_AGENT};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
@@ -40,6 +41,9 @@ pub(super) async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientE
         None => Config::infer().await.map_err(|error| ClientError::None(chain(&error)))?,
     };
     config.connect_timeout = Some(Duration::from_secs(10));
+    // The API server's own logs and flow control go by it.
+    let agent = HeaderValue::from_static(concat!("netobs/", env!("CARGO_PKG_VERSION")));
+    config.headers.push((USER_AGENT, agent));
     // Retries are the watch's own, which shows them in the status.
     config.default_retry = false;
     Client::try_from(config).map_err(|error| ClientError::Build(chain(&error)))

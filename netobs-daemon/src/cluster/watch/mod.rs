@@ -76,7 +76,19 @@ pub(super) struct Context {
 impl Context {
     fn follow<K: Watched>(&self, feed: Feed, api: Api<K>, fields: Option<String>) {
         let follower = Follower::new(feed, api, fields, self.tuning, self.clock.clone(), self.news.clone());
-        self.tasks.spawn(follower.run());
+        self.watched(feed, follower.run());
+    }
+
+    /// Runs a feed; should it break (a bug), the status tells.
+    fn watched(&self, feed: Feed, work: impl Future<Output = ()> + Send + 'static) {
+        let news = self.news.clone();
+        let task = tokio::spawn(work);
+        self.tasks.spawn(async move {
+            if let Err(error) = task.await {
+                let message = format!("this feed broke and stays so until a restart: {error}");
+                let _ = news.send(News::Trouble { feed, message, forbidden: false }).await;
+            }
+        });
     }
 }
 
@@ -95,7 +107,8 @@ pub(super) async fn start(
     context.follow::<EndpointSlice>(Feed::EndpointSlices, Api::all(client.clone()), None);
     context.follow::<Node>(Feed::Node, Api::all(client.clone()), Some(format!("metadata.name={node}")));
     let Context { tuning, clock, tasks, news } = context;
-    tasks.spawn(list::follow_nodes(Api::all(client.clone()), *tuning, clock.clone(), news.clone()));
+    let nodes = list::follow_nodes(Api::all(client.clone()), *tuning, clock.clone(), news.clone());
+    context.watched(Feed::Nodes, nodes);
     tasks.spawn(lookup::run(client, *tuning, queries, news.clone()));
     Ok(())
 }
