@@ -38,7 +38,9 @@ fn leftovers_of_a_killed_lab_are_removed_by_the_next() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     let line = lines.find(|line| line.starts_with("VICTIM")).expect("the victim says what it made");
     let [_, netns, pid, cgroup] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
-    let things = [format!("/run/netns/{netns}"), format!("/proc/{pid}"), cgroup.to_owned()];
+    // A cgroup can only be removed once no process is left in it, so its end is the processes' end.
+    assert!(std::fs::read_to_string(format!("{cgroup}/cgroup.procs")).unwrap().lines().any(|line| line == pid));
+    let things = [format!("/run/netns/{netns}"), cgroup.to_owned()];
     for thing in &things {
         assert!(Path::new(thing).exists(), "{thing}");
     }
