@@ -22,8 +22,13 @@
 //! parallel (own names, own addresses), clean up when dropped, and the next lab cleans up after one that was killed.
 //! The lab does not know the daemon's code: it starts its binary and reads its HTTP API.
 
+use std::collections::BTreeSet;
+
+mod apiserver;
 mod cgroup;
 mod daemon;
+mod dns;
+mod foreign;
 mod http;
 mod kubeproxy;
 mod netns;
@@ -40,10 +45,14 @@ mod server;
 mod service;
 mod slot;
 mod socket;
+mod spoof;
 mod workload;
 
+pub use apiserver::{ApiServer, StreamingLists};
 pub use cgroup::Cgroup;
 pub use daemon::{Daemon, DaemonBuilder};
+pub use dns::{DigAnswer, DnsServer};
+pub use foreign::{Direction, ForeignProgram, Position};
 pub use http::{Answer, Client, Line, Lines};
 pub use netns::Netns;
 pub use node::{Layout, Node, NodeBuilder};
@@ -63,11 +72,23 @@ pub fn unavailable() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("network namespaces need root; run it with sudo".into());
     }
+    missing(&[
+        ("ip", "iproute2"),
+        ("nft", "nftables"),
+        ("iptables-nft-restore", "iptables"),
+        ("iptables-legacy", "iptables"),
+        ("ping", "iputils-ping"),
+    ])
+}
+
+/// Which of these programs (each with the Debian package that brings it) are not installed, as a sentence; `None` if
+/// all are there.
+pub fn missing(programs: &[(&str, &str)]) -> Option<String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let there = |program: &&str| std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
-    let missing: Vec<_> =
-        ["ip", "nft", "iptables-nft", "iptables-nft-restore", "ping"].into_iter().filter(|p| !there(p)).collect();
-    (!missing.is_empty()).then(|| {
-        format!("not installed: {} (apt-get install iproute2 nftables iptables iputils-ping)", missing.join(", "))
-    })
+    let there = |program: &str| std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
+    let missing: Vec<_> = programs.iter().filter(|(program, _)| !there(program)).collect();
+    let (programs, packages): (Vec<_>, BTreeSet<_>) = missing.into_iter().copied().unzip();
+    let packages: Vec<_> = packages.into_iter().collect();
+    (!programs.is_empty())
+        .then(|| format!("not installed: {} (apt-get install {})", programs.join(", "), packages.join(" ")))
 }

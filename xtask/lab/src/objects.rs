@@ -1,5 +1,7 @@
 //! The lab's pods, services, node and workloads as Kubernetes objects, shaped like those a v1.36 API server serves.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::node::Node;
@@ -8,11 +10,13 @@ use crate::random;
 use crate::service::Service;
 use crate::workload::{Owner, Workload};
 
-/// All objects of a node, each with `kind` and `apiVersion`: its Node, pods, services and their endpoint slices, and
+/// All objects of a node, each with `kind` and `apiVersion`: its Node, namespaces, pods, services and their endpoint slices, and
 /// the workloads (as far as metadata goes) that own the pods.
 pub fn objects(node: &Node) -> Vec<Value> {
     let pods = node.pods();
     let mut all = vec![node_object(node)];
+    let namespaces: BTreeSet<_> = pods.iter().map(|pod| pod.namespace()).collect();
+    all.extend(namespaces.into_iter().map(namespace_object));
     all.extend(pods.iter().map(|pod| pod_object(node, pod)));
     for service in node.services() {
         all.extend([false, true].map(|ipv6| endpoint_slice(node, &service, ipv6)));
@@ -36,6 +40,19 @@ pub fn kubectl_list(node: &Node) -> Value {
     let items: Vec<_> =
         objects(node).into_iter().filter(|object| kinds.iter().any(|kind| object["kind"] == *kind)).collect();
     json!({"apiVersion": "v1", "items": items, "kind": "List", "metadata": {"resourceVersion": ""}})
+}
+
+fn namespace_object(name: &str) -> Value {
+    json!({
+        "kind": "Namespace",
+        "apiVersion": "v1",
+        "metadata": {
+            "name": name, "uid": random::uuid_of(&format!("namespace/{name}")),
+            "labels": {"kubernetes.io/metadata.name": name},
+        },
+        "spec": {"finalizers": ["kubernetes"]},
+        "status": {"phase": "Active"},
+    })
 }
 
 fn seconds(time: jiff::Timestamp) -> String {
