@@ -1,5 +1,7 @@
 //! One request to the daemon.
 
+use std::fmt::Write;
+
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -72,7 +74,7 @@ pub fn path_with<'a>(path: &str, pairs: impl IntoIterator<Item = (&'a str, &'a s
             if byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte) {
                 text.push(char::from(byte));
             } else {
-                text.push_str(&format!("%{byte:02X}"));
+                let _ = write!(text, "%{byte:02X}");
             }
         }
     }

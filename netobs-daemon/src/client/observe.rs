@@ -57,7 +57,7 @@ pub enum Output {
     Text,
     /// One line each, with date, interface and id.
     Wide,
-    /// As the API sends them: one JSON object per line, `gap` and `lagged` messages among them.
+    /// As the API sends them: one JSON object per line, gap and lagged messages among them.
     Json,
 }
 

@@ -17,9 +17,14 @@ const DEFAULT_PORT: u16 = 7117;
 /// Which daemon to ask.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ServerArgs {
-    /// The daemon's address, <http://HOST:PORT> or unix:PATH. Unless given, the unix socket
-    /// /run/netobs/netobs.sock if it is there, else <http://127.0.0.1:7117>.
-    #[arg(long, env = "NETOBS_SERVER", value_name = "ADDRESS", global = true)]
+    /// The daemon's address; `None`: the unix socket if it is there, else TCP on the loopback.
+    #[arg(
+        long,
+        env = "NETOBS_SERVER",
+        value_name = "ADDRESS",
+        help = "The daemon's address, http://HOST:PORT or unix:PATH [default: unix:/run/netobs/netobs.sock if it is \
+                there, else http://127.0.0.1:7117]"
+    )]
     pub server: Option<Server>,
 }
 

@@ -83,7 +83,9 @@ pub fn tables(status: &Status) -> String {
     ledger_tables(&mut text, &status.ledger);
     let rows = status.history.iter().map(|class| {
         let [kind, severity] = [format!("{:?}", class.kind), format!("{:?}", class.severity)].map(|s| s.to_lowercase());
-        [kind, severity, class.events.to_string(), class.bytes.to_string(), class.evicted.to_string()]
+        let events = format!("{} of {}", class.events, class.max_events);
+        let bytes = format!("{} of {}", class.bytes, class.max_bytes);
+        [kind, severity, events, bytes, class.evicted.to_string()]
     });
     section(&mut text, "History", ["kind", "severity", "events", "bytes", "evicted"], rows);
     let streams = &status.streams;

@@ -12,7 +12,7 @@ use crate::client::output::ignore_closed_pipe;
 use crate::client::{ObserveArgs, StatusArgs, status};
 use crate::http::StatusSource;
 use crate::http::tests::{FixedStatus, Server, Setup};
-use crate::pipeline::samples;
+use crate::pipeline::{Filter, Order, samples};
 
 #[derive(Parser)]
 struct Cli {
@@ -78,7 +78,7 @@ async fn shows_problems_and_with_all_the_rest() {
     assert!(all.contains("DNS  shop/cart asked for"), "{all}");
     assert_eq!(all.lines().count(), 2);
     let json = run(&["--no-follow", "-a", "-o", "json", "--last", "1"], &unix).await.unwrap();
-    let page = server.publisher.store().query(&Default::default(), Default::default(), None, 1);
+    let page = server.publisher.store().query(&Filter::default(), Order::Newest, None, 1);
     assert_eq!(json.as_bytes(), page.frames[0].ndjson(), "unchanged");
 }
 

@@ -4,6 +4,7 @@ use bytes::{BufMut, BytesMut};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::event::observation::Observation;
 use crate::pipeline::Frame;
 
 /// A message about the stream itself. In NDJSON an object with `control`; as a server-sent event `gap` or `lagged`
@@ -28,6 +29,16 @@ pub enum Control {
         /// Id up to which everything that matches has been sent: resume from here.
         position: String,
     },
+}
+
+/// A line of an NDJSON stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum StreamLine {
+    /// A message about the stream itself: has `control`.
+    Control(Control),
+    /// An event: has `id`.
+    Event(Box<Observation>),
 }
 
 /// Why a stream could not go on where it was to be resumed.

@@ -32,8 +32,8 @@ impl Hosts {
             || self.0.contains(&host)
     }
 
-    fn check(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
-        let bad = |detail: &str| Problem::new(StatusCode::BAD_REQUEST, detail);
+    fn check(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Box<Problem>> {
+        let bad = |detail: &str| Box::new(Problem::new(StatusCode::BAD_REQUEST, detail));
         let mut values = headers.get_all(header::HOST).iter();
         let host = values.next();
         if values.next().is_some() {
@@ -57,7 +57,7 @@ impl Hosts {
                      daemon's configuration",
                     authority.host()
                 );
-                return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+                return Err(Box::new(Problem::new(StatusCode::FORBIDDEN, detail)));
             }
         }
         Ok(())

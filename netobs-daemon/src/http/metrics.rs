@@ -23,12 +23,12 @@ use crate::pipeline::frame::{kind_name, severity_name};
 use crate::pipeline::history::CLASS_NAMES;
 use crate::pipeline::sums::{FAMILIES, FamilyLedger, KernelLines};
 
-/// Content type of the text format (OpenMetrics 1.0).
+/// Content type of the text format (`OpenMetrics` 1.0).
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Metrics, in the OpenMetrics text format.
+/// Metrics for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "state", responses(
-    (status = 200, body = String, content_type = "application/openmetrics-text", description = "Metrics"),
+    (status = 200, body = String, content_type = "application/openmetrics-text", description = "OpenMetrics text"),
 ))]
 pub async fn metrics(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
     Query::parse(&uri, &[])?;

@@ -25,7 +25,7 @@ pub struct FilterParams {
     /// Pods at either end, comma-separated, each NAME or NAMESPACE/NAME.
     #[arg(long, value_name = "PODS")]
     pub pod: Option<String>,
-    /// Drop reasons (`NETFILTER_DROP`), rcodes (NXDOMAIN) or DNS outcomes (unanswered), comma-separated, in any case.
+    /// Drop reasons as the kernel names them, rcodes (NXDOMAIN) or DNS outcomes (unanswered), comma-separated, in any case.
     #[arg(long, value_name = "REASONS")]
     pub reason: Option<String>,
     /// Severity: info or problem.

@@ -159,6 +159,10 @@ pub struct HistoryStatus {
     pub bytes: u64,
     /// Events evicted to make room.
     pub evicted: u64,
+    /// Events held at most.
+    pub max_events: u64,
+    /// Bytes of memory at most.
+    pub max_bytes: u64,
 }
 
 /// Clients of the event stream.
@@ -205,6 +209,8 @@ impl Api {
                     events: size.events as u64,
                     bytes: size.bytes as u64,
                     evicted: size.evicted,
+                    max_events: size.max_events as u64,
+                    max_bytes: size.max_bytes as u64,
                 })
                 .collect(),
             streams: self.streams.status(store.lagged()),

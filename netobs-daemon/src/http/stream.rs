@@ -12,9 +12,8 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 
-use crate::event::observation::Observation;
 use crate::http::api::Api;
-use crate::http::control::{Control, Format, GapReason};
+use crate::http::control::{Control, Format, GapReason, StreamLine};
 use crate::http::params::FilterParams;
 use crate::http::problem::Problem;
 use crate::http::stream_params::{Start, StreamParams, StreamRequest};
@@ -32,7 +31,7 @@ const LINGER: Duration = Duration::from_millis(2);
     params(FilterParams, StreamParams, ("Last-Event-ID" = Option<String>, Header, description = "Resume after this event")),
     responses(
         (status = 200, description = "Events, one per line or server-sent event, with control messages among them",
-            content((Observation = "application/x-ndjson"), (Control = "text/event-stream"))),
+            content((StreamLine = "application/x-ndjson"), (String = "text/event-stream"))),
         (status = 400, body = Problem, content_type = "application/problem+json", description = "A parameter is wrong"),
         (status = 503, body = Problem, content_type = "application/problem+json", description = "Too many clients"),
     ))]

@@ -65,6 +65,10 @@ pub struct ClassSize {
     pub bytes: usize,
     /// Events that were evicted to make room.
     pub evicted: u64,
+    /// Events held at most.
+    pub max_events: usize,
+    /// Bytes of memory at most, but for a single event.
+    pub max_bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -174,6 +178,8 @@ impl History {
             events: class.frames.len(),
             bytes: class.bytes,
             evicted: class.evicted,
+            max_events: class.max_events,
+            max_bytes: class.max_bytes,
         })
     }
 }
@@ -224,7 +230,8 @@ mod tests {
             history.push(frame(seq, 0));
         }
         assert_eq!(forward(&history, [0; CLASSES], ALL), (95, vec![1, 97, 98, 99]));
-        assert_eq!(history.sizes()[0], ClassSize { events: 3, bytes: history.classes[0].bytes, evicted: 95 });
+        let size = history.sizes()[0];
+        assert_eq!((size.events, size.max_events, size.evicted), (3, 3, 95));
     }
 
     #[test]

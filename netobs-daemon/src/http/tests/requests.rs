@@ -25,6 +25,8 @@ async fn each_documented_path_answers() {
     let (status, described) = server.get("/openapi.json").await;
     let described: Value = serde_json::from_str(&described).unwrap();
     assert_eq!((status, described["openapi"].as_str()), (200, Some("3.1.0")));
+    let line = &described["paths"]["/v1/events/stream"]["get"]["responses"]["200"]["content"]["application/x-ndjson"];
+    assert_eq!(line["schema"]["$ref"], "#/components/schemas/StreamLine");
     let parameters = described["paths"]["/v1/events"]["get"]["parameters"].as_array().unwrap();
     let names: Vec<_> = parameters.iter().map(|parameter| parameter["name"].as_str().unwrap()).collect();
     let expected = ["kind", "namespace", "pod", "reason", "severity", "since", "until", "limit", "cursor", "order"];
@@ -172,7 +174,7 @@ fn whatever_is_asked_is_answered() {
         "%[0-9a-f]{2}",
     ];
     let query = prop::collection::vec((name, value), 0..4)
-        .prop_map(|pairs| pairs.iter().map(|(name, value)| format!("&{name}={value}")).collect::<String>());
+        .prop_map(|pairs| pairs.iter().map(|(name, value)| format!("&{name}={value}")).collect::<Vec<_>>().concat());
     let query = prop_oneof![3 => query, 1 => printable(60)];
     let path = prop::sample::select(vec!["/v1/events?", "/v1/events/stream?follow=false&", "/v1/status?", "/readyz?"]);
     let header = prop::collection::vec(prop_oneof![0x20_u8..0x7f, 0x80_u8..=0xff], 0..40);

@@ -212,3 +212,19 @@ async fn shutdown_does_not_wait_for_a_stuck_client() {
     let took = start.elapsed();
     assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(3), "{took:?}");
 }
+
+#[tokio::test]
+async fn a_quiet_stream_outlives_the_header_timeout() {
+    let api = ApiLimits { heartbeat: Duration::from_millis(400), ..ApiLimits::default() };
+    let serve = ServeLimits { header_timeout: Duration::from_millis(100), ..ServeLimits::default() };
+    let server = Server::start(Setup { api, serve, ..Setup::default() }).await;
+    let mut client = server.tcp().await;
+    client.stream(NDJSON, "").await;
+    for _ in 0..2 {
+        assert_eq!(client.json().await["control"], "heartbeat");
+    }
+    // Who never sends a request's header is cut.
+    let mut idle = server.tcp().await;
+    idle.send("GET / HTTP/1.1\r\n").await;
+    assert!(idle.line().await.is_none_or(|line| line.contains("408")));
+}
