@@ -33,6 +33,26 @@ pub fn lab(workspace: &Workspace, progress: &mut Progress, run: &LabRun) -> Resu
     tool::replace(with_path(workspace, &mut command)?)
 }
 
+/// Runs a bench: one of the daemon's crate where it has one of that name (what is measured inside a process), else one of
+/// the lab (what is measured from outside).
+pub fn bench(workspace: &Workspace, progress: &mut Progress, mut arguments: Vec<OsString>) -> Result<()> {
+    let name = arguments.first().cloned().unwrap_or_default();
+    let source = workspace.root.join("netobs-daemon/benches").join(&name).with_extension("rs");
+    if !source.is_file() {
+        return lab(
+            workspace,
+            progress,
+            &LabRun { command: "bench", purpose: Purpose::Bench, release: true, arguments },
+        );
+    }
+    need_root("bench", "loads BPF programs")?;
+    let toolchain = setup::prepare(workspace, progress, Purpose::Build)?;
+    build::kernel_object(workspace, progress, &toolchain)?;
+    let mut cargo = tool::cargo(workspace)?;
+    cargo.arg("bench").args(build::USER_SIDE).arg("--bench").arg(name).arg("--").args(arguments.drain(1..));
+    tool::replace(&mut cargo)
+}
+
 /// Runs the daemon on this machine itself.
 pub fn daemon(workspace: &Workspace, progress: &mut Progress, arguments: &[OsString]) -> Result<()> {
     need_root("run", "loads BPF programs")?;
@@ -47,11 +67,8 @@ fn prepare(workspace: &Workspace, progress: &mut Progress, purpose: Purpose, rel
     build::user_side(workspace, progress, release)
 }
 
-/// The programs of the lab are partly in root's folders, which not every `PATH` has.
 fn with_path<'a>(workspace: &Workspace, command: &'a mut Command) -> Result<&'a mut Command> {
-    let mut path = workspace.path()?;
-    path.push(":/usr/local/sbin:/usr/sbin:/sbin");
-    Ok(command.env("PATH", path).env_remove("LD_LIBRARY_PATH"))
+    Ok(command.env("PATH", workspace.path()?).env_remove("LD_LIBRARY_PATH"))
 }
 
 fn need_root(command: &str, why: &str) -> Result<()> {

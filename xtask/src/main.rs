@@ -54,11 +54,11 @@ enum Action {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         suite: Vec<OsString>,
     },
-    /// Run benches, each ending in a line `bench NAME: ratio R goal G`
+    /// Run a bench, which ends in lines `bench NAME: ratio R goal G`
     Bench {
-        /// Names of benches, and further arguments of `netobs-lab bench`
+        /// Name of the bench, and its arguments
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-        names: Vec<OsString>,
+        bench: Vec<OsString>,
     },
     /// Build the kernel object, the daemon and the lab
     Build {
@@ -101,10 +101,7 @@ fn run(action: Action) -> Result<()> {
             let run = LabRun { command: "lab", purpose: Purpose::Lab, release: false, arguments: suite };
             launch::lab(&workspace, &mut progress, &run)
         }
-        Action::Bench { names } => {
-            let run = LabRun { command: "bench", purpose: Purpose::Bench, release: true, arguments: names };
-            launch::lab(&workspace, &mut progress, &run)
-        }
+        Action::Bench { bench } => launch::bench(&workspace, &mut progress, bench),
         Action::Build { release } => {
             let toolchain = setup::prepare(&workspace, &mut progress, Purpose::Build)?;
             build::kernel_object(&workspace, &mut progress, &toolchain)?;

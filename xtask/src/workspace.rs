@@ -36,9 +36,10 @@ impl Workspace {
         self.tools.join("bin")
     }
 
-    /// `PATH` with the tools' folder last, so that what the user installed goes first.
+    /// `PATH` with root's folders, which not every `PATH` has, and the tools' folder last, so that what the user installed
+    /// goes first.
     pub fn path(&self) -> Result<std::ffi::OsString> {
-        let mut folders = search_path();
+        let mut folders = program_folders();
         folders.push(self.tools_bin());
         env::join_paths(folders).context("PATH")
     }
@@ -71,6 +72,17 @@ impl Workspace {
 
 fn profile_folder(release: bool) -> &'static str {
     if release { "release" } else { "debug" }
+}
+
+/// `PATH` and the folders for root's programs.
+pub fn program_folders() -> Vec<PathBuf> {
+    let mut folders = search_path();
+    for folder in ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from) {
+        if !folders.contains(&folder) {
+            folders.push(folder);
+        }
+    }
+    folders
 }
 
 /// Folders of `PATH`.

@@ -1,6 +1,6 @@
 //! The distribution's packages: only what is missing, without recommendations and without questions.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::progress::Progress;
 use crate::setup::packages::Package;
 use crate::tool;
-use crate::workspace::{Workspace, find_in, search_path};
+use crate::workspace::{Workspace, find_in, program_folders};
 
 /// Installs the packages whose programs are missing.
 pub fn ensure(workspace: &Workspace, progress: &mut Progress, packages: Vec<Package>) -> Result<()> {
@@ -24,13 +24,6 @@ pub fn ensure(workspace: &Workspace, progress: &mut Progress, packages: Vec<Pack
 /// Whether this machine has apt at all.
 pub fn present() -> bool {
     Path::new("/usr/bin/apt-get").exists()
-}
-
-/// `PATH` and the folders for root's programs, which a user's `PATH` often leaves out.
-fn program_folders() -> Vec<PathBuf> {
-    let mut folders = search_path();
-    folders.extend(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
-    folders
 }
 
 /// Installs packages by name; nothing to do for an empty list.
