@@ -25,8 +25,10 @@
 use std::collections::BTreeSet;
 
 mod apiserver;
+pub mod bench;
 mod cgroup;
 mod daemon;
+pub mod demo;
 mod dns;
 mod foreign;
 mod http;
@@ -46,6 +48,7 @@ mod service;
 mod slot;
 mod socket;
 mod spoof;
+pub mod suite;
 mod workload;
 
 pub use apiserver::{ApiServer, StreamingLists};
