@@ -29,8 +29,8 @@ impl Scene {
         let sender = node.add_pod(PodSpec::new("bench", "sender").deployment("sender"))?;
         // Routed from the pod out of the node, so the packet passes veth, bridge, conntrack and the forward hook.
         node.nft(&format!(
-            "table inet bench {{ chain forward {{ type filter hook forward priority 0; policy accept; \
-             udp dport {}-{} drop; }} }}",
+            "table inet bench {{\n chain forward {{\n type filter hook forward priority 0; policy accept;\n \
+             udp dport {}-{} drop;\n }}\n}}\n",
             DROPPED.start(),
             DROPPED.end()
         ))?;
