@@ -34,7 +34,7 @@ pub enum Placement {
     Port,
     /// Packets were at another interface or hook of this namespace before: bridges, loopback.
     Upper,
-    /// Packets have no MAC header: tun, WireGuard, ipip.
+    /// Packets have no MAC header: tun, `WireGuard`, ipip.
     Layer3,
 }
 
