@@ -228,12 +228,12 @@ const _: () = {
     assert!(size_of::<BucketKey>() == 52);
     assert!(size_of::<Bucket>() == 40);
     // The kernel programs write both addresses, and both ports, as words.
-    assert!(core::mem::offset_of!(DnsRecord, source) % 4 == 0);
+    assert!(core::mem::offset_of!(DnsRecord, source).is_multiple_of(4));
     assert!(core::mem::offset_of!(DnsRecord, destination) == core::mem::offset_of!(DnsRecord, source) + 16);
-    assert!(core::mem::offset_of!(DnsRecord, source_port) % 4 == 0);
+    assert!(core::mem::offset_of!(DnsRecord, source_port).is_multiple_of(4));
     assert!(core::mem::offset_of!(DnsRecord, destination_port) == core::mem::offset_of!(DnsRecord, source_port) + 2);
-    assert!(core::mem::offset_of!(DropRecord, headers) % 4 == 0);
+    assert!(core::mem::offset_of!(DropRecord, headers).is_multiple_of(4));
     assert!(core::mem::offset_of!(BucketKey, source) == 0 && core::mem::offset_of!(BucketKey, destination) == 16);
     assert!(DNS_CLASSES[2] - size_of::<DnsRecord>() >= 12 + 255 + 4);
-    assert!(DNS_CLASSES[0] % 8 == 0 && DNS_CLASSES[1] % 8 == 0 && DNS_CLASSES[2] % 8 == 0);
+    assert!(DNS_CLASSES[0].is_multiple_of(8) && DNS_CLASSES[1].is_multiple_of(8) && DNS_CLASSES[2].is_multiple_of(8));
 };

@@ -73,6 +73,7 @@ pub struct CpuState {
 /// Which trail an `sk_buff` uses, from the low half of its address. `sk_buff`s are cache-line aligned and some 256 bytes
 /// apart.
 #[inline(always)]
+#[allow(clippy::inline_always, reason = "the verifier limits calls, and each costs")]
 pub const fn slot(packet: u32) -> usize {
     ((packet >> 8) ^ (packet >> 12)) as usize & (TRAILS - 1)
 }
@@ -80,6 +81,7 @@ pub const fn slot(packet: u32) -> usize {
 /// Digest of what forwarding and NAT leave alone, from fields in the byte order they were loaded in: for IPv4 the total
 /// length, identification and protocol; for IPv6 payload length, flow label and next header. Never 0.
 #[inline(always)]
+#[allow(clippy::inline_always, reason = "the verifier limits calls, and each costs")]
 pub const fn digest(length: u16, identification: u32, protocol: u8) -> u32 {
     ((length as u32) << 16 ^ identification ^ (protocol as u32) << 24) | 1 << 31
 }

@@ -52,7 +52,7 @@ pub fn spawn(
     events: mpsc::Receiver<LinkEvent>,
     net: &NetHandle,
     shared: Arc<Shared>,
-    shutdown: CancellationToken,
+    shutdown: &CancellationToken,
 ) -> Attacher {
     let (settle, settled) = watch::channel(false);
     let stop = shutdown.child_token();
@@ -115,7 +115,9 @@ impl Task {
                 classifiers.detach(link.ifindex);
                 Err("no pod's, no bridge, uplink or tunnel".to_owned())
             }
-            (Some(classifiers), Some(placement)) => classifiers.attach(link.ifindex, placement).map_err(explain),
+            (Some(classifiers), Some(placement)) => {
+                classifiers.attach(link.ifindex, placement).map_err(|error| explain(&error))
+            }
         };
         let status = InterfaceStatus {
             ifindex: link.ifindex,
@@ -163,7 +165,7 @@ fn kind(link: &Link) -> String {
     }
 }
 
-fn explain(error: io::Error) -> String {
+fn explain(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::ENODEV) => "the interface went away".to_owned(),
         Some(libc::EINVAL) => "this kernel has no tcx (6.6 has it)".to_owned(),

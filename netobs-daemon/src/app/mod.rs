@@ -62,8 +62,7 @@ pub async fn run(config: Config) -> Result<()> {
     ledger.set_kernel(Arc::clone(&programs.kernel) as _);
 
     let events = net.take_link_events().context("link events are taken twice")?;
-    let attacher =
-        attach::spawn(programs.classifiers, programs.scope, events, &net, Arc::clone(&shared), shutdown.clone());
+    let attacher = attach::spawn(programs.classifiers, programs.scope, events, &net, Arc::clone(&shared), &shutdown);
     let pipeline = pipeline::spawn(pipeline::Parts {
         rings: programs.rings,
         buckets: programs.buckets,
@@ -93,12 +92,12 @@ pub async fn run(config: Config) -> Result<()> {
     let server = http::serve(listeners, &api, ServeLimits { drain: config.drain, ..ServeLimits::default() });
     announce(&server, &node);
 
-    let attached = attacher.settled();
+    let settled = attacher.settled();
     tokio::spawn({
         let shutdown = shutdown.clone();
         async move {
             tokio::select! {
-                () = attached => programs_ready.ready(),
+                () = settled => programs_ready.ready(),
                 () = shutdown.cancelled() => {}
             }
         }

@@ -53,7 +53,7 @@ impl Buckets {
     /// Tells what came since the last time and makes room: buckets idle at `now_ns` (`CLOCK_BOOTTIME`) go.
     pub fn drain(&mut self, now_ns: u64, mut each: impl FnMut(Gathered)) {
         let mut idle = Vec::new();
-        for entry in self.map.iter() {
+        for entry in &self.map {
             // An entry that vanishes while we walk was removed by nobody but us: the walk restarts, and what was told
             // is remembered, so nothing is told twice.
             let Ok((Key(key), Value(bucket))) = entry else { continue };

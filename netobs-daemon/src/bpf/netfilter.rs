@@ -109,9 +109,8 @@ fn instructions(ebpf: &Ebpf) -> Result<Vec<bpf_insn>, NetfilterError> {
 
 /// Descriptor of a map that aya made.
 fn descriptor(map: &Map) -> Option<i32> {
-    let data = match map {
-        Map::Array(data) | Map::PerCpuArray(data) | Map::HashMap(data) | Map::RingBuf(data) => data,
-        _ => return None,
+    let (Map::Array(data) | Map::PerCpuArray(data) | Map::HashMap(data) | Map::RingBuf(data)) = map else {
+        return None;
     };
     Some(data.fd().as_fd().as_raw_fd())
 }

@@ -43,7 +43,7 @@ pub fn drop_record() -> DropRecord {
     let mut device = [0; 16];
     device[..4].copy_from_slice(b"cni0");
     let mut points = [Point::default(); DROP_POINTS];
-    points[0] = Point { ifindex: 3, out_ifindex: 4, hook: hook::NETFILTER + 2, padding: [0; 3] };
+    points[0] = Point { ifindex: 3, out_ifindex: 4, hook: hook::NETFILTER + 2 };
     let tuple = |source, destination, source_port: u16, destination_port: u16| record::Tuple {
         source: sixteen(source),
         destination: sixteen(destination),
@@ -51,7 +51,7 @@ pub fn drop_record() -> DropRecord {
         destination_port: destination_port.to_be_bytes(),
         family: 2,
         protocol: 6,
-        padding: [0; 2],
+        padding: 0,
     };
     DropRecord {
         header: Header { flags: flags::CONNTRACK, ..header(kind::DROP, size_of::<DropRecord>()) },
@@ -65,7 +65,7 @@ pub fn drop_record() -> DropRecord {
         socket_family: 0,
         headers_length: u8::try_from(packet.len()).unwrap(),
         points_length: 1,
-        padding: [0],
+        padding: 0,
         tuples: [tuple([10, 0, 0, 1], [10, 0, 0, 9], 4711, 80), tuple([10, 0, 0, 2], [10, 0, 0, 1], 8080, 4711)],
         points,
         device,
@@ -86,7 +86,8 @@ pub fn dns_bytes() -> Vec<u8> {
         captured: u16::try_from(message.len()).unwrap(),
         ip_version: 4,
         direction: direction::INGRESS,
-        padding: [0; 6],
+        padding: 0,
+        reserved: 0,
     };
     let mut bytes = [record.as_bytes(), message].concat();
     bytes.resize(DNS_CLASSES[0], 0);

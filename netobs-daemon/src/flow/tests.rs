@@ -57,7 +57,7 @@ fn dropped(ends: (&str, &str), packet: u64, location: u64, boot_ns: u64) -> RawD
         tuple: Some(tuple(ends)),
         tcp_flags: None,
         conntrack: None,
-        points: vec![Point { ifindex: 3, out_ifindex: 0, hook: hook::TCX_INGRESS, padding: [0; 3] }],
+        points: vec![Point { ifindex: 3, out_ifindex: 0, hook: hook::TCX_INGRESS }],
     }
 }
 

@@ -79,6 +79,7 @@ pub(crate) fn dns(namespace: &str, name: &str, failed: bool) -> Observation {
             answers: Some(0),
             latency_ms: Some(1.5),
             waited_ms: None,
+            attempts: None,
         }),
         ..base(Kind::Dns, severity, format!("{namespace}/{name} asked for db.data: {rcode}"))
     }

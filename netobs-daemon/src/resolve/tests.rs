@@ -103,8 +103,8 @@ fn observe_in(joined: &Joined, empty: bool) -> Observation {
     observation
 }
 
-fn at(hook: u8, ifindex: u32, out_ifindex: u32) -> Point {
-    Point { ifindex, out_ifindex, hook, padding: [0; 3] }
+fn at(hook: u32, ifindex: u32, out_ifindex: u32) -> Point {
+    Point { ifindex, out_ifindex, hook }
 }
 
 fn tuple(source: &str, destination: &str, protocol: u8) -> Tuple {

@@ -31,6 +31,7 @@ mod daemon;
 pub mod demo;
 mod dns;
 mod foreign;
+pub mod hold;
 mod http;
 mod kubeproxy;
 mod netns;
@@ -45,6 +46,7 @@ mod relay;
 mod rules;
 mod server;
 mod service;
+mod shop;
 mod slot;
 mod socket;
 mod spoof;
@@ -68,6 +70,7 @@ pub use relay::Relay;
 pub use rules::Backend;
 pub use server::Server;
 pub use service::{Protocol, Service, ServicePort};
+pub use shop::Shop;
 pub use workload::{Owner, Workload};
 
 /// Why no lab can run here: `None` if one can. Tests print it when they skip.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use netobs_lab::{bench, demo, suite};
+use netobs_lab::{bench, demo, hold, suite};
 
 /// Runs netobs on a Kubernetes node made of network namespaces.
 #[derive(Parser)]
@@ -23,6 +23,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run a suite of cases and print a table of them.
     Lab(suite::SuiteArgs),
+    /// Build a node with a small application and leave it until Ctrl-C, for looking around.
+    Hold(hold::HoldArgs),
     /// Measure, each bench ending in a line `bench NAME: ratio R goal G`.
     Bench(bench::BenchArgs),
 }
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Demo(args) => demo::run(&cli.netobs, &args),
         Command::Lab(args) => suite::run(&cli.netobs, &args),
+        Command::Hold(args) => hold::run(&args),
         Command::Bench(args) => bench::run(&cli.netobs, &args),
     };
     result.unwrap_or_else(|error| {

@@ -1,6 +1,7 @@
 //! A place to run things in: a network namespace and a cgroup. Pods, the node and the "internet" each are one.
 
 use std::ffi::OsStr;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -98,6 +99,11 @@ impl Place {
             bail!("{}: {}{}", command.join(" "), done.stdout, done.stderr.trim());
         }
         Ok(done)
+    }
+
+    /// Whether an address answers one ICMP echo request within a second.
+    pub fn ping(&self, address: impl Into<IpAddr>) -> Result<bool> {
+        Ok(self.exec(&["ping", "-n", "-c1", "-W1", &address.into().to_string()])?.success())
     }
 
     /// Runs `ip` over a batch of its commands, one a line.
