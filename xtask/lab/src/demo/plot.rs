@@ -33,7 +33,7 @@ fn by_nft(scene: &Scene) -> Fault {
     let rule = |family, from: IpAddr, to: IpAddr| format!("{family} saddr {from} {family} daddr {to} drop");
     let (v4, v6) = (rule("ip", web.ips()[0], api.ips()[0]), rule("ip6", web.ips()[1], api.ips()[1]));
     let script = format!(
-        "table inet demo {{ chain forward {{ type filter hook forward priority filter; policy accept;\n{v4}\n{v6}\n}} }}"
+        "table inet demo {{ chain forward {{ type filter hook forward priority filter; policy accept;\n{v4}\n{v6}\n}}\n}}\n"
     );
     Fault {
         title: "shop/web may not reach shop/api any more".into(),
