@@ -1,0 +1,106 @@
+//! The tables of `storm drop`, and what is judged.
+
+use super::Measured;
+use super::arm::Arm;
+use crate::bench::stats::Sample;
+use crate::bench::table::{self, ns};
+use crate::bench::verdict::Verdicts;
+
+/// An arm in figures.
+struct Row {
+    arm: Arm,
+    batches: usize,
+    min: f64,
+    quarter: f64,
+    /// The sender's quarter over that of nobody's.
+    ratio: f64,
+    /// The sender's additional CPU and the observer's, nanoseconds per reported drop.
+    total: f64,
+    observer: f64,
+}
+
+/// Prints them.
+pub fn print(arms: &[(Arm, Measured)], verdicts: &mut Verdicts) {
+    let quarter = |measured: &Measured| Sample::new(measured.sender_ns.iter().copied()).quantile(0.25);
+    let find = |wanted| arms.iter().find(|(arm, _)| *arm == wanted).map(|(_, measured)| quarter(measured));
+    let alone = find(Arm::Nobody).unwrap_or(f64::NAN);
+    let rows: Vec<_> = arms.iter().map(|(arm, measured)| row(*arm, measured, alone)).collect();
+    table::print(
+        "CPU of the sender per packet (its own thread, which in the kernel carries the packet to the drop)",
+        &["beside", "batches", "min ns", "p25 ns", "p25 / nobody"],
+        &rows
+            .iter()
+            .map(|row| {
+                vec![
+                    row.arm.name().into(),
+                    row.batches.to_string(),
+                    ns(row.min),
+                    ns(row.quarter),
+                    format!("{:.3}", row.ratio),
+                ]
+            })
+            .collect::<Vec<_>>(),
+    );
+    let observers = || arms.iter().zip(&rows).filter(|((_, measured), _)| measured.counted.reported() > 0);
+    table::print(
+        "What became of the packets: an event or line each, counted where it arrives; or in an exact sum; or said to be \
+         lost; the rest is unaccounted for",
+        &[
+            "observer",
+            "sent",
+            "one by one",
+            "in sums",
+            "said lost",
+            "unaccounted",
+            "observer ns / reported",
+            "total ns / reported",
+        ],
+        &observers()
+            .map(|((arm, measured), row)| {
+                let counted = measured.counted;
+                let rest = i128::from(measured.sent) - i128::from(counted.reported()) - i128::from(counted.lost);
+                vec![
+                    arm.name().into(),
+                    measured.sent.to_string(),
+                    counted.delivered.to_string(),
+                    counted.summed.to_string(),
+                    counted.lost.to_string(),
+                    rest.to_string(),
+                    ns(row.observer),
+                    ns(row.total),
+                ]
+            })
+            .collect::<Vec<_>>(),
+    );
+    judge(&rows, verdicts);
+}
+
+fn row(arm: Arm, measured: &Measured, alone: f64) -> Row {
+    let sample = Sample::new(measured.sender_ns.iter().copied());
+    let quarter = sample.quantile(0.25);
+    let reported = measured.counted.reported() as f64;
+    let observer = measured.observer.as_nanos() as f64;
+    // Below nobody's it would be noise, not a gift.
+    let additional = (quarter - alone).max(0.0) * measured.sent as f64;
+    Row {
+        arm,
+        batches: sample.len(),
+        min: sample.min(),
+        quarter,
+        ratio: quarter / alone,
+        observer: observer / reported,
+        total: (observer + additional) / reported,
+    }
+}
+
+fn judge(rows: &[Row], verdicts: &mut Verdicts) {
+    let find = |wanted| rows.iter().find(|row| row.arm == wanted);
+    let noise = find(Arm::NobodyAgain).map_or(1.0, |row| row.ratio.max(1.0 / row.ratio));
+    for (arm, suffix) in [(Arm::Netobs, ""), (Arm::NetobsWhole, "_whole")] {
+        let Some(row) = find(arm) else { continue };
+        verdicts.at_most_or_noise(format!("storm drop.sender{suffix}"), row.ratio, 1.10, noise);
+        if let Some(rival) = find(Arm::Bpftrace) {
+            verdicts.at_most(format!("storm drop.cpu_per_reported{suffix}"), row.total / rival.total, 0.10);
+        }
+    }
+}
