@@ -27,17 +27,16 @@ pub fn calm<const F: usize>(state: &mut CpuState, now: u64) -> bool {
 #[inline(always)]
 pub fn admit<const F: usize>(state: &mut CpuState, key: &mut BucketKey, length: u32, now: u64) -> bool {
     let counters = &mut state.counters.families[F];
-    let bucket = match bucket_of(key, now) {
-        Some(bucket) => bucket,
-        None => {
-            *key = BucketKey { kind: key.kind, reason: key.reason, ..EMPTY };
-            let Some(bucket) = bucket_of(key, now) else {
-                counters.coalesced += 1;
-                counters.coalesced_unkeyed += 1;
-                return false;
-            };
-            bucket
-        }
+    let bucket = if let Some(bucket) = bucket_of(key, now) {
+        bucket
+    } else {
+        *key = BucketKey { kind: key.kind, reason: key.reason, ..EMPTY };
+        let Some(bucket) = bucket_of(key, now) else {
+            counters.coalesced += 1;
+            counters.coalesced_unkeyed += 1;
+            return false;
+        };
+        bucket
     };
     // SAFETY: `bucket` points to a live map value (elements are never deleted while a packet of theirs is recent);
     // the window's fields are advisory and racy, the sums are atomic adds.
@@ -80,6 +79,6 @@ fn bucket_of(key: &BucketKey, now: u64) -> Option<*mut Bucket> {
     }
     let new = Bucket { window_start_ns: now, used: 0, coalesced: 0, coalesced_bytes: 0, last_ns: now };
     // Another CPU may have put it there in between: then the look-up finds that one.
-    let _ = BUCKETS.insert(key, &new, u64::from(BPF_NOEXIST));
+    let _ = BUCKETS.insert(key, new, u64::from(BPF_NOEXIST));
     BUCKETS.get_ptr_mut(key)
 }

@@ -16,6 +16,8 @@ use crate::{bucket, emit, maps, trail};
 
 /// Bytes of a DNS header (RFC 1035 section 4.1.1).
 const DNS_HEADER: usize = 12;
+/// Bytes of a record before the message.
+const BASE: usize = size_of::<DnsRecord>();
 /// Bytes of a UDP header.
 const UDP_HEADER: usize = 8;
 
@@ -82,7 +84,6 @@ pub fn observe(
         }
     }
     let record = Record { ctx, packet, addresses, ports, ifindex, now, message, message_length, length, place };
-    const BASE: usize = size_of::<DnsRecord>();
     let submitted = if length <= DNS_CLASSES[0] - BASE {
         record.submit::<{ DNS_CLASSES[0] }>()
     } else if length <= DNS_CLASSES[1] - BASE {
@@ -136,8 +137,8 @@ impl Record<'_> {
     fn submit<const SIZE: usize>(&self) -> Submitted {
         // The mask and the minimum tell the verifier the bounds; length is at least DNS_HEADER.
         let mut captured = (self.length & 0xffff) as u32;
-        if captured > (SIZE - size_of::<DnsRecord>()) as u32 {
-            captured = (SIZE - size_of::<DnsRecord>()) as u32;
+        if captured > (SIZE - BASE) as u32 {
+            captured = (SIZE - BASE) as u32;
         }
         if captured == 0 {
             return Submitted::Unreadable;
@@ -174,7 +175,7 @@ impl Record<'_> {
             (&raw mut (*record).direction).write(if ingress { direction::INGRESS } else { direction::EGRESS });
             (&raw mut (*record).padding).write(0);
             (&raw mut (*record).reserved).write(0);
-            bpf_skb_load_bytes(skb.cast(), self.message as u32, start.add(size_of::<DnsRecord>()).cast(), captured)
+            bpf_skb_load_bytes(skb.cast(), self.message as u32, start.add(BASE).cast(), captured)
         };
         if failed != 0 {
             entry.discard(u64::from(BPF_RB_NO_WAKEUP));

@@ -17,11 +17,18 @@ pub static OFFSETS: Offsets = Offsets::ABSENT;
 #[unsafe(no_mangle)]
 pub static KNOBS: Knobs = Knobs::DEFAULT;
 
-/// Reads a field of a global. Volatile, because the value at run time is not the one the compiler sees.
+/// The value that the daemon gave a global.
+#[inline(always)]
+pub fn read<T: Copy>(field: &'static T) -> T {
+    // SAFETY: a reference to an initialised static that nobody writes while a program runs. Volatile, because the value at
+    // run time is not the one that the compiler sees.
+    unsafe { core::ptr::read_volatile(field) }
+}
+
+/// Reads a field of a global.
 macro_rules! global {
     ($global:ident . $field:ident $([$index:expr])?) => {
-        // SAFETY: the pointer is to an initialised static that nobody writes while a program runs.
-        unsafe { core::ptr::read_volatile(&raw const $crate::globals::$global.$field $([$index])?) }
+        $crate::globals::read(&$crate::globals::$global.$field $([$index])?)
     };
 }
 pub(crate) use global;

@@ -77,7 +77,7 @@ pub struct Socket {
     pub cgroup: u64,
 }
 
-/// `TCP_TIME_WAIT` and `TCP_NEW_SYN_RECV` (include/net/tcp_states.h): such sockets are only a `struct sock_common`.
+/// `TCP_TIME_WAIT` and `TCP_NEW_SYN_RECV` (`include/net/tcp_states.h`): such sockets are only a `struct sock_common`.
 const TIME_WAIT: u8 = 6;
 const NEW_SYN_RECV: u8 = 12;
 

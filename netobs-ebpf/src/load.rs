@@ -39,7 +39,7 @@ pub fn opaque(value: usize) -> usize {
 }
 
 /// The low half of a kernel pointer as a number. The verifier refuses arithmetic on pointers, but what a 32-bit move makes
-/// of one it takes for an unknown scalar (`check_alu_op`, kernel/bpf/verifier.c; needs CAP_PERFMON).
+/// of one it takes for an unknown scalar (`check_alu_op`, `kernel/bpf/verifier.c`; needs `CAP_PERFMON`).
 #[inline(always)]
 pub fn low(pointer: u64) -> u32 {
     #[cfg(target_arch = "bpf")]

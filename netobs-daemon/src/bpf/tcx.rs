@@ -23,9 +23,15 @@ struct Program {
 
 #[derive(Debug)]
 struct Attached {
-    links: [OwnedFd; 2],
+    // Indexed by [ingress, egress]; none only while it could not be attached again.
+    links: [Option<OwnedFd>; 2],
     placement: Placement,
+    /// How often somebody has gone before us.
+    displaced: u32,
 }
+
+/// How often we go before whoever has gone before us.
+const PATIENCE: u32 = 3;
 
 /// Which of the classifiers an interface needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +66,12 @@ impl Classifiers {
         if self.interfaces.get(&ifindex).is_some_and(|attached| attached.placement == placement) {
             return Ok(());
         }
+        // What is attached differently goes first, so that no packet is met twice.
+        self.interfaces.remove(&ifindex);
         let programs = &self.programs[placement as usize];
         let ingress = sys::link_tcx_first(programs[0].descriptor.as_fd(), ifindex, false)?;
         let egress = sys::link_tcx_first(programs[1].descriptor.as_fd(), ifindex, true)?;
-        self.interfaces.insert(ifindex, Attached { links: [ingress, egress], placement });
+        self.interfaces.insert(ifindex, Attached { links: [Some(ingress), Some(egress)], placement, displaced: 0 });
         Ok(())
     }
 
@@ -72,30 +80,29 @@ impl Classifiers {
         self.interfaces.remove(&ifindex);
     }
 
-    /// Interfaces that are attached.
-    pub fn interfaces(&self) -> impl Iterator<Item = u32> + '_ {
-        self.interfaces.keys().copied()
-    }
-
     /// Checks that ours is still the first program in both directions of every interface, and attaches anew where
-    /// somebody has gone before us. Returns the interfaces where that was so.
+    /// somebody has gone before us. Returns the interfaces where that was so. Whoever insists (another netobs does) is
+    /// let be after [`PATIENCE`] times.
     pub fn verify_first(&mut self) -> Vec<u32> {
         let mut displaced = Vec::new();
         for (ifindex, attached) in &mut self.interfaces {
             let programs = &self.programs[attached.placement as usize];
+            if attached.displaced >= PATIENCE {
+                continue;
+            }
             for (direction, egress) in DIRECTIONS.into_iter().enumerate() {
                 let Ok(ids) = sys::query_tcx(*ifindex, egress) else { continue };
                 if ids.first() == Some(&programs[direction].id) {
                     continue;
                 }
-                // A new link first, then the old one goes: no packet passes unseen in between. The kernel refuses the
-                // same program twice on one hook (EEXIST), so the old one has to go first there.
+                // A program may be on a hook once only, so the old link goes first; packets in between pass unseen.
+                attached.links[direction] = None;
                 let link = sys::link_tcx_first(programs[direction].descriptor.as_fd(), *ifindex, egress);
-                if let Ok(link) = link {
-                    attached.links[direction] = link;
-                    displaced.push(*ifindex);
-                }
+                attached.links[direction] = link.ok();
+                displaced.push(*ifindex);
             }
+            displaced.dedup();
+            attached.displaced += u32::from(displaced.last() == Some(ifindex));
         }
         displaced
     }

@@ -52,7 +52,7 @@ pub struct HistoryLimits {
 
 impl Default for HistoryLimits {
     fn default() -> Self {
-        Self { problems: 10_000, infos: 2_000, problem_bytes: 16 << 20, info_bytes: 3 << 20 }
+        Self { problems: 10_000, infos: 2_000, problem_bytes: 8 << 20, info_bytes: 2 << 20 }
     }
 }
 

@@ -7,6 +7,7 @@ mod claims;
 mod ends;
 mod observe;
 mod points;
+mod routine;
 mod summary;
 
 use std::net::IpAddr;

@@ -3,6 +3,7 @@
 use super::claims::endpoint;
 use super::ends::ends;
 use super::points::{describe, netfilter_hook};
+use super::routine::is_routine;
 use super::{Sources, summary};
 use crate::event::dns_names;
 use crate::event::headers::protocol;
@@ -40,7 +41,7 @@ pub fn observe(joined: &Joined, sources: &Sources<'_>) -> (Observation, Vec<u64>
         time: time(joined.boot_ns, sources.wall_offset_ns),
         boot_ns: joined.boot_ns,
         kind: kind(&joined.kind),
-        severity: severity(&joined.kind),
+        severity: severity(joined, reason.as_deref()),
         node: sources.node.to_owned(),
         summary: String::new(),
         count: joined.count,
@@ -81,9 +82,12 @@ fn kind(kind: &JoinedKind) -> Kind {
 }
 
 /// A cut answer is none: the client asks again over TCP. What a coalesced DNS message said is not known.
-fn severity(kind: &JoinedKind) -> Severity {
-    match kind {
-        JoinedKind::Drop(_) | JoinedKind::Coalesced(Coalesced::Drops { .. }) => Severity::Problem,
+fn severity(joined: &Joined, reason: Option<&str>) -> Severity {
+    match &joined.kind {
+        JoinedKind::Drop(_) | JoinedKind::Coalesced(Coalesced::Drops { .. }) => {
+            let destination = joined.tuple.map(|tuple| tuple.destination);
+            if is_routine(reason.unwrap_or_default(), destination) { Severity::Info } else { Severity::Problem }
+        }
         JoinedKind::Coalesced(Coalesced::Dns { .. }) => Severity::Info,
         JoinedKind::Dns(exchange) => match exchange.outcome {
             DnsOutcome::Answered | DnsOutcome::Empty | DnsOutcome::Truncated => Severity::Info,

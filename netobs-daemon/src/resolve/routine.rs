@@ -1,0 +1,72 @@
+//! Drops that are part of healthy traffic: they are told, as `info`, and fail nobody.
+
+use std::net::IpAddr;
+
+/// Reasons (names of `enum skb_drop_reason`, `include/net/dropreason-core.h`) for which nothing was lost that anybody
+/// wanted: copies of what had arrived, packets for others, leftovers of a socket that its owner closed.
+const ROUTINE: [&str; 15] = [
+    // Retransmitted copies of data, or old ACKs, that had arrived.
+    "TCP_OLD_DATA",
+    "TCP_OLD_SEQUENCE",
+    "TCP_OLD_ACK",
+    "TCP_TOO_OLD_ACK",
+    "TCP_OFOMERGE",
+    // Paid for by a PAWS check: likewise old.
+    "TCP_RFC7323_PAWS_ACK",
+    // The end of a connection: a received RST is freed with it, later segments meet no open socket.
+    "TCP_RESET",
+    "TCP_CLOSE",
+    // The owner closed the socket with data unread.
+    "QUEUE_PURGE",
+    "SOCKET_CLOSE",
+    // Not for this host: flooded by a bridge, or seen by a promiscuous interface.
+    "OTHERHOST",
+    "UNICAST_IN_L2_MULTICAST",
+    "IPV6_NDISC_NS_OTHERHOST",
+    // Nobody here speaks it.
+    "UNHANDLED_PROTO",
+    // The owner's own filter (`SO_ATTACH_FILTER`) refused it.
+    "SOCKET_FILTER",
+];
+
+/// Reasons that say nothing when the packet went to a group: nobody here had joined it.
+const NOBODY_JOINED: [&str; 4] = ["NOT_SPECIFIED", "NO_SOCKET", "IP_INVALID_DEST", "IP_INADDRERRORS"];
+
+/// Whether a drop is routine. `reason` is without its prefix.
+pub fn is_routine(reason: &str, destination: Option<IpAddr>) -> bool {
+    ROUTINE.contains(&reason) || destination.is_some_and(is_group) && NOBODY_JOINED.contains(&reason)
+}
+
+/// Multicast, or the limited broadcast address (RFC 919 section 7).
+fn is_group(ip: IpAddr) -> bool {
+    ip.is_multicast() || ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn check(reason: &str, destination: Option<&str>, expected: bool) {
+        assert_eq!(is_routine(reason, destination.map(|ip| ip.parse().unwrap())), expected, "{reason} {destination:?}");
+    }
+
+    #[test]
+    fn failures_are_no_routine() {
+        check("NETFILTER_DROP", Some("10.1.0.2"), false);
+        // A rule that drops multicast was written by somebody.
+        check("NETFILTER_DROP", Some("224.0.0.251"), false);
+        check("NO_SOCKET", Some("10.1.0.2"), false);
+        check("NOT_SPECIFIED", None, false);
+        check("NOT_SPECIFIED", Some("fd00::2"), false);
+        check("REASON_999", Some("ff02::2"), false);
+    }
+
+    #[test]
+    fn healthy_traffic_is() {
+        check("TCP_OLD_DATA", Some("10.1.0.2"), true);
+        check("QUEUE_PURGE", None, true);
+        check("NOT_SPECIFIED", Some("ff02::2"), true);
+        check("NO_SOCKET", Some("255.255.255.255"), true);
+    }
+}
