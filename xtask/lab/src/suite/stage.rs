@@ -46,11 +46,7 @@ impl Stage {
     }
 
     /// The same on a shop that is there already.
-    pub fn on(
-        context: &Context,
-        shop: Shop,
-        options: impl FnOnce(DaemonBuilder) -> DaemonBuilder,
-    ) -> Result<Self> {
+    pub fn on(context: &Context, shop: Shop, options: impl FnOnce(DaemonBuilder) -> DaemonBuilder) -> Result<Self> {
         let builder = Daemon::builder(&context.netobs).kubeconfig(shop.api.kubeconfig());
         let daemon = options(builder).start(&shop.node)?;
         Ok(Self::around(shop, daemon))
