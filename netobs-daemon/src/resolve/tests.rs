@@ -89,6 +89,10 @@ impl Naming for Cluster {
             n => format!("REASON_{n}"),
         }
     }
+    fn is_first_in_hook(&self, _: bool, _: u32) -> bool {
+        true
+    }
+
     fn symbol(&self, address: u64) -> Option<String> {
         (address == 1).then(|| "nft_do_chain".into())
     }
