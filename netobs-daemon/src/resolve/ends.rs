@@ -49,7 +49,9 @@ pub fn ends(joined: &Joined, reason: Option<&str>, sources: &Sources<'_>) -> End
             if let Some(first) = joined.points.first().filter(|p| p.hook == hook::TCX_INGRESS) {
                 ends.source.netns = pod_behind(first, sources);
             }
-            if let Some(last) = joined.points.last().filter(|p| p.hook == hook::TCX_EGRESS) {
+            // A packet to a group is flooded to many pods: the last of them is not its destination.
+            let to_group = ends.destination.address.is_some_and(|(ip, _)| ip.is_multicast());
+            if let Some(last) = joined.points.last().filter(|p| p.hook == hook::TCX_EGRESS && !to_group) {
                 ends.destination.netns = pod_behind(last, sources);
             }
             dropped_inside(drop, joined, &mut ends, sources);

@@ -116,7 +116,7 @@ fn hints(netobs: &Path, address: SocketAddr) {
     let rows = [
         ("the stream of problems", format!("curl -sN '{url}/v1/events/stream?severity=problem'")),
         ("with all that went well", format!("{netobs} observe --all --server {url}")),
-        ("what has happened so far", format!("curl -s '{url}/v1/events?kind=drop&limit=3'")),
+        ("what has happened so far", format!("curl -s '{url}/v1/events?severity=problem&limit=3'")),
         ("what it sees and what not", format!("{netobs} status --server {url}")),
         ("its metrics", format!("curl -s {url}/metrics")),
     ];

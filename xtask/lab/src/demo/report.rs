@@ -49,7 +49,9 @@ pub fn summary(faults: &[Fault], watch: &Watch) -> bool {
     }
     if stray_count > 0 {
         anstream::println!("\nSaid without such a fault:");
-        strays.iter().for_each(|summary| screen::line(summary, "  ", 2));
+        for summary in strays {
+            screen::line(summary, "  ", 2);
+        }
         if stray_count > strays.len() {
             anstream::println!("  and {} more", stray_count - strays.len());
         }

@@ -51,9 +51,13 @@ impl Watch {
 
     /// Takes what has come, waiting for the first line for so long at most. The end of the stream is an error.
     pub fn take(&mut self, within: Duration) -> Result<()> {
-        let mut wait = within;
-        while let Some(line) = self.lines.next(wait) {
-            wait = Duration::ZERO;
+        let begin = Instant::now();
+        let Some(first) = self.lines.next(within) else {
+            ensure!(begin.elapsed() >= within, "the daemon has ended the event stream");
+            return Ok(());
+        };
+        self.line(&first)?;
+        while let Some(line) = self.lines.next(Duration::ZERO) {
             self.line(&line)?;
         }
         Ok(())
