@@ -54,13 +54,7 @@ impl Cluster {
 
     /// As the pipeline passes it.
     pub fn sources(&self) -> Sources<'_> {
-        Sources {
-            directory: &self.directory,
-            places: &self.places,
-            naming: &self.naming,
-            node: "worker-0",
-            wall_offset_ns: 1_700_000_000_000_000_000,
-        }
+        Sources { directory: &self.directory, places: &self.places, naming: &self.naming, node: "worker-0" }
     }
 }
 

@@ -107,7 +107,6 @@ struct Worker {
 struct BatchNames {
     places: Arc<PlacesSnapshot>,
     directory: Arc<Snapshot>,
-    wall_offset_ns: i64,
 }
 
 impl Worker {
@@ -180,11 +179,7 @@ impl Worker {
     }
 
     fn names(&self) -> BatchNames {
-        BatchNames {
-            places: self.parts.places.places(),
-            directory: self.parts.cluster.snapshot(),
-            wall_offset_ns: clock::wall_offset_ns(),
-        }
+        BatchNames { places: self.parts.places.places(), directory: self.parts.cluster.snapshot() }
     }
 
     fn publish(&mut self, names: &BatchNames) {
@@ -217,13 +212,7 @@ impl Worker {
 }
 
 fn publish(joined: &Joined, names: &BatchNames, kernel: &Names, node: &str, publisher: &Publisher) {
-    let sources = Sources {
-        directory: &*names.directory,
-        places: &*names.places,
-        naming: kernel,
-        node,
-        wall_offset_ns: names.wall_offset_ns,
-    };
+    let sources = Sources { directory: &*names.directory, places: &*names.places, naming: kernel, node };
     let (observation, evidence) = observe(joined, &sources);
     publisher.publish(observation, Some(joined.reference), &evidence);
 }

@@ -81,7 +81,7 @@ mod tests {
     fn check(filter: &Filter, expected: bool) {
         let mut observation = samples::drop("shop", "cart", "NETFILTER_DROP");
         observation.id = "n.00000000.1.1".into();
-        let frame = Frame::render(1, Timestamp::from_second(1_000).unwrap(), &observation).unwrap();
+        let frame = Frame::render(1, Timestamp::from_second(1_000).unwrap(), &observation, &mut Vec::new()).unwrap();
         let matches = filter.classes()[class_of(frame.kind, frame.severity)] && filter.matches(&frame);
         assert_eq!(matches, expected, "{filter:?}");
     }

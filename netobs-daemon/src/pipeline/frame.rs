@@ -1,6 +1,6 @@
 //! A published event: its bytes, rendered once, and what filters ask about it.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::event::observation::{DnsOutcome, Endpoint, Kind, Observation, Severity};
@@ -41,19 +41,23 @@ pub struct Keys {
 const OVERHEAD: usize = size_of::<Frame>() + 256;
 
 impl Frame {
-    /// Renders an observation that has its id. Fails only where the observation cannot be written as JSON.
-    pub fn render(seq: u64, time: Timestamp, observation: &Observation) -> Result<Self, serde_json::Error> {
-        let mut bytes = BytesMut::with_capacity(1024);
-        bytes.put_slice(b"event: ");
-        bytes.put_slice(kind_name(observation.kind).as_bytes());
-        bytes.put_slice(b"\nid: ");
-        bytes.put_slice(observation.id.as_bytes());
-        bytes.put_slice(b"\ndata: ");
-        let json = bytes.len();
-        let mut writer = bytes.writer();
-        serde_json::to_writer(&mut writer, observation)?;
-        let mut bytes = writer.into_inner();
-        bytes.put_slice(b"\n\n");
+    /// Renders an observation that has its id, in `scratch`, which keeps its room for the next one. Fails only where the
+    /// observation cannot be written as JSON.
+    pub fn render(
+        seq: u64,
+        time: Timestamp,
+        observation: &Observation,
+        scratch: &mut Vec<u8>,
+    ) -> Result<Self, serde_json::Error> {
+        scratch.clear();
+        scratch.extend_from_slice(b"event: ");
+        scratch.extend_from_slice(kind_name(observation.kind).as_bytes());
+        scratch.extend_from_slice(b"\nid: ");
+        scratch.extend_from_slice(observation.id.as_bytes());
+        scratch.extend_from_slice(b"\ndata: ");
+        let json = scratch.len();
+        serde_json::to_writer(&mut *scratch, observation)?;
+        scratch.extend_from_slice(b"\n\n");
         Ok(Self {
             seq,
             kind: observation.kind,
@@ -62,7 +66,7 @@ impl Frame {
             time,
             keys: Keys::of(observation),
             // Copied to its exact size, since it stays in the history for long.
-            bytes: Bytes::copy_from_slice(&bytes),
+            bytes: Bytes::copy_from_slice(scratch),
             json,
         })
     }
@@ -167,7 +171,7 @@ mod tests {
     fn one_rendering_serves_all_forms() {
         let mut observation = samples::drop("shop", "cart", "NETFILTER_DROP");
         observation.id = "node.00000001.1.7".into();
-        let frame = Frame::render(7, Timestamp::UNIX_EPOCH, &observation).unwrap();
+        let frame = Frame::render(7, Timestamp::UNIX_EPOCH, &observation, &mut Vec::new()).unwrap();
         let json = serde_json::to_string(&observation).unwrap();
         assert_eq!(frame.json(), json.as_bytes());
         assert_eq!(frame.ndjson(), format!("{json}\n").as_bytes());

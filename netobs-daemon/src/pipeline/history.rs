@@ -205,7 +205,7 @@ mod tests {
             0 => samples::drop("a", "b", "X"),
             class => samples::dns("a", "b", class == 2),
         };
-        Arc::new(Frame::render(seq, Timestamp::UNIX_EPOCH, &observation).unwrap())
+        Arc::new(Frame::render(seq, Timestamp::UNIX_EPOCH, &observation, &mut Vec::new()).unwrap())
     }
 
     fn limits(problems: usize, infos: usize) -> HistoryLimits {

@@ -30,6 +30,8 @@ pub struct Publisher {
 struct State {
     next_seq: u64,
     evidence: Evidence,
+    /// Where events are rendered.
+    scratch: Vec<u8>,
 }
 
 /// The family of kernel programs that events of a kind come from, see [`family`].
@@ -49,7 +51,7 @@ impl Publisher {
             clock: WallClock::new(),
             store,
             ledger,
-            state: Mutex::new(State { next_seq: 1, evidence: Evidence::new(CAPACITY) }),
+            state: Mutex::new(State { next_seq: 1, evidence: Evidence::new(CAPACITY), scratch: Vec::new() }),
             events: Default::default(),
             unresolved: AtomicU64::new(0),
         }
@@ -81,7 +83,7 @@ impl Publisher {
                 None => _ = self.unresolved.fetch_add(1, Ordering::Relaxed),
             }
         }
-        let frame = match Frame::render(seq, time, &observation) {
+        let frame = match Frame::render(seq, time, &observation, &mut state.scratch) {
             Ok(frame) => Arc::new(frame),
             Err(error) => {
                 tracing::error!(%error, "an event could not be written as JSON");

@@ -84,8 +84,6 @@ pub struct Sources<'a> {
     pub naming: &'a dyn Naming,
     /// Name of this node.
     pub node: &'a str,
-    /// What to add to `CLOCK_BOOTTIME` to get nanoseconds since the Unix epoch.
-    pub wall_offset_ns: i64,
 }
 
 #[cfg(test)]

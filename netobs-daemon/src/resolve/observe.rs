@@ -15,8 +15,8 @@ use crate::event::observation::{
 };
 use crate::event::raw::{RawDrop, Tuple};
 
-/// Names everything. The observation's `id` and `evidence` stay empty: the publisher, which gives out ids, fills them
-/// from the references that are returned beside it.
+/// Names everything. The observation's `id`, `time` and `evidence` stay empty: the publisher, which gives out ids and
+/// follows the wall clock, fills them, the last from the references that are returned beside it.
 pub fn observe(joined: &Joined, sources: &Sources<'_>) -> (Observation, Vec<u64>) {
     let reason = match &joined.kind {
         JoinedKind::Drop(drop) => Some(drop.reason),
@@ -40,7 +40,7 @@ pub fn observe(joined: &Joined, sources: &Sources<'_>) -> (Observation, Vec<u64>
     }
     let mut observation = Observation {
         id: String::new(),
-        time: time(joined.boot_ns, sources.wall_offset_ns),
+        time: String::new(),
         boot_ns: joined.boot_ns,
         kind: kind(&joined.kind),
         severity: severity(joined, reason.as_deref()),
@@ -68,12 +68,6 @@ pub fn observe(joined: &Joined, sources: &Sources<'_>) -> (Observation, Vec<u64>
     }
     observation.summary = summary::of(&observation);
     (observation, joined.evidence.clone())
-}
-
-/// RFC 3339 with nanoseconds. A clock beyond what can be written reads as the epoch.
-fn time(boot_ns: u64, wall_offset_ns: i64) -> String {
-    let nanosecond = i128::from(boot_ns) + i128::from(wall_offset_ns);
-    format!("{:.9}", jiff::Timestamp::from_nanosecond(nanosecond).unwrap_or_default())
 }
 
 fn kind(kind: &JoinedKind) -> Kind {
