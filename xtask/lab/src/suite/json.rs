@@ -88,10 +88,10 @@ mod tests {
     fn differences_are_found_and_named() {
         let event = json!({"a": {"b": 1, "c": [1, 2]}, "d": "x"});
         assert!(contains(&event, &json!({"a": {"b": 1}, "e": null})));
-        assert_eq!(differences(&event, &json!({"a": {"b": 2}, "d": null})), [
-            "/a/b is 1, not 2",
-            "/d is \"x\", not null"
-        ]);
+        assert_eq!(
+            differences(&event, &json!({"a": {"b": 2}, "d": null})),
+            ["/a/b is 1, not 2", "/d is \"x\", not null"]
+        );
         assert!(!contains(&event, &json!({"a": {"c": [1]}})));
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::case::{Context, Outcome};
-use super::json::contains;
+use super::json::{contains, text};
 use crate::{Client, Daemon, DaemonBuilder, Layout, Shop};
 
 /// How long an event may take to be there. Far more than the product promises, which the latency case holds it to.
@@ -46,11 +46,7 @@ impl Stage {
     }
 
     /// The same on a shop that is there already.
-    pub fn on(
-        context: &Context,
-        shop: Shop,
-        options: impl FnOnce(DaemonBuilder) -> DaemonBuilder,
-    ) -> Result<Self> {
+    pub fn on(context: &Context, shop: Shop, options: impl FnOnce(DaemonBuilder) -> DaemonBuilder) -> Result<Self> {
         let builder = Daemon::builder(&context.netobs).kubeconfig(shop.api.kubeconfig());
         let daemon = options(builder).start(&shop.node)?;
         Ok(Self::around(shop, daemon))
@@ -137,7 +133,7 @@ impl Stage {
         let caused = self.caused.borrow();
         let mut problems = events(self.client(), "&severity=problem")?;
         problems.retain(|event| !caused.iter().any(|like| contains(event, like)));
-        let false_alarms = problems.iter().map(Value::to_string).collect();
+        let false_alarms = problems.iter().map(|event| format!("{} {event}", text(event, "/summary"))).collect();
         Ok(Outcome { detail: detail.into(), false_alarms })
     }
 }
