@@ -32,7 +32,7 @@ const ROUTINE: [&str; 15] = [
 /// Reasons that say nothing when the packet went to a group: nobody here had joined it.
 const NOBODY_JOINED: [&str; 4] = ["NOT_SPECIFIED", "NO_SOCKET", "IP_INVALID_DEST", "IP_INADDRERRORS"];
 
-/// ICMP and ICMPv6. With them `NO_SOCKET` comes from `ping_rcv` (`net/ipv4/ping.c`) alone: an echo reply for which there
+/// ICMP, for IPv4 and IPv6. With them `NO_SOCKET` comes from `ping_rcv` (`net/ipv4/ping.c`) alone: an echo reply for which there
 /// is no ping socket, freed after the raw socket of a ping that uses one had its copy.
 const ECHO: [u8; 2] = [1, 58];
 

@@ -23,8 +23,8 @@ fn of_drop(stage: &Stage, lines: &Lines, port: u16) -> Result<Duration> {
     let sender = socket(&stage.client, to)?;
     let start = Instant::now();
     sender.send(b"netobs lab")?;
-    let like = drop_to("udp", to);
-    let (line, _) = lines.find(Duration::from_secs(2), |event| contains(event, &like))?;
+    let wanted = drop_to("udp", to);
+    let (line, _) = lines.find(Duration::from_secs(2), |event| contains(event, &wanted))?;
     Ok(line.at - start)
 }
 
