@@ -82,7 +82,12 @@ fn severity(joined: &Joined, reason: Option<&str>) -> Severity {
     match &joined.kind {
         JoinedKind::Drop(_) | JoinedKind::Coalesced(Coalesced::Drops { .. }) => {
             let destination = joined.tuple.map(|tuple| tuple.destination);
-            if is_routine(reason.unwrap_or_default(), destination) { Severity::Info } else { Severity::Problem }
+            let protocol = joined.tuple.map(|tuple| tuple.protocol);
+            if is_routine(reason.unwrap_or_default(), destination, protocol) {
+                Severity::Info
+            } else {
+                Severity::Problem
+            }
         }
         JoinedKind::Coalesced(Coalesced::Dns { .. }) => Severity::Info,
         JoinedKind::Dns(exchange) => match exchange.outcome {

@@ -53,7 +53,9 @@ pub fn run(netobs: &Path, arguments: &SuiteArgs) -> Result<ExitCode> {
     let wanted = |case: &&Case| arguments.case.is_empty() || arguments.case.iter().any(|name| name == case.name);
     let cases: Vec<&Case> = cases.iter().filter(wanted).collect();
     if arguments.list {
-        cases.iter().for_each(|case| anstream::println!("{}", case.name));
+        for case in cases {
+            anstream::println!("{}", case.name);
+        }
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(reason) = skeleton::unavailable() {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::case::{Context, Outcome};
-use super::json::contains;
+use super::json::{contains, text};
 use crate::{Client, Daemon, DaemonBuilder, Layout, Shop};
 
 /// How long an event may take to be there. Far more than the product promises, which the latency case holds it to.
@@ -133,7 +133,7 @@ impl Stage {
         let caused = self.caused.borrow();
         let mut problems = events(self.client(), "&severity=problem")?;
         problems.retain(|event| !caused.iter().any(|like| contains(event, like)));
-        let false_alarms = problems.iter().map(Value::to_string).collect();
+        let false_alarms = problems.iter().map(|event| format!("{} {event}", text(event, "/summary"))).collect();
         Ok(Outcome { detail: detail.into(), false_alarms })
     }
 }

@@ -55,7 +55,6 @@ fn answered(context: &Context, name: &str, severity: &str, dns: &Value) -> Resul
     for (id, to) in (4711..).zip(kube_dns(&stage)?) {
         let (from, answer) = ask(&stage.client, to, id, name)?;
         ensure!(answer.is_some(), "no answer from {to}");
-        let from = SocketAddr::new(stage.client.ips()[usize::from(to.is_ipv6())], from.port());
         let event = exchange(&stage, id, from, to, &through_kube_dns(&stage))?;
         must(&event, &json!({"severity": severity, "dns": {"name": format!("{name}."), "qtype": "A"}}))?;
         must(&event, &json!({"dns": dns}))?;
@@ -149,7 +148,6 @@ pub fn dns_question_dropped(context: &Context) -> Result<Outcome> {
         let dropped = stage.one(&drop_to("udp", SocketAddr::new(stage.dns.ips()[index], 53)))?;
         must(&dropped, &json!({"drop": {"reason": "NETFILTER_DROP", "hook": "FORWARD"}}))?;
         must(&dropped, &through_kube_dns(&stage))?;
-        let from = SocketAddr::new(stage.client.ips()[index], from.port());
         let want = json!({"dns": {"outcome": "unanswered", "name": "web.shop.svc.cluster.local."}});
         let event = exchange(&stage, id, from, to, &want)?;
         must(&event, &json!({"nat": {"service": service(&stage.dns_service, "dns")}}))?;
@@ -193,7 +191,6 @@ pub fn dns_to_internet(context: &Context) -> Result<Outcome> {
         })?;
         stop.store(false, Ordering::Release);
         ensure!(answer.is_some(), "no answer from the internet");
-        let from = SocketAddr::new(stage.client.ips()[usize::from(to.is_ipv6())], from.port());
         let want = json!({
             "destination": {"unknown": "unknown_ip"},
             "dns": {"outcome": "failed", "rcode": "REFUSED", "name": "www.example.com."},

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::Backend;
@@ -94,9 +94,12 @@ pub fn drop_no_route(context: &Context) -> Result<Outcome> {
                 "netns": stage.node.netns().inode(),
             }),
         )?;
-        reasons.push(text(&event, "/drop/reason").to_owned());
+        reasons.push(format!("{} ({})", text(&event, "/drop/reason"), text(&event, "/drop/location")));
     }
-    ensure!(reasons.iter().all(|reason| reason.contains("NOROUTES")), "reasons are {reasons:?}");
+    // For IPv4 the kernel gives this one no reason; that it is `ip_error` that dropped it says the same.
+    let [v4, v6] = &reasons[..] else { bail!("two reasons") };
+    ensure!(v4.contains("NOROUTES") || v4 == "NOT_SPECIFIED (ip_error)", "the reason is {v4}");
+    ensure!(v6.contains("NOROUTES"), "the reason is {v6}");
     stage.finish(reasons.join(", "))
 }
 

@@ -34,7 +34,7 @@ pub fn dnat_dropped(context: &Context) -> Result<Outcome> {
         )?;
     }
     // One packet each and one event each, whatever they say of themselves.
-    stage.expect(2, &json!({"kind": "drop"}))?;
+    stage.expect(2, &json!({"kind": "drop", "drop": {"reason": "NETFILTER_DROP"}}))?;
     stage.finish("Service and backend named, one event each")
 }
 
