@@ -22,7 +22,7 @@ pub mod family {
 pub struct FamilyCounters {
     /// Runs of the programs.
     pub runs: u64,
-    /// Runs for something that is no IP packet (unix and netlink sockets, ARP).
+    /// Runs for something that is no plain IP packet (unix and netlink sockets, ARP, a VLAN tag in the frame).
     pub not_network: u64,
     /// Runs for a packet that this family does not look at.
     pub no_interest: u64,

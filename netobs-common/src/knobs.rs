@@ -23,8 +23,8 @@ pub struct Knobs {
     pub dns_ports: [u16; 4],
     /// 1: DNS is looked at.
     pub dns: u32,
-    /// Zero.
-    pub padding: u32,
+    /// 1: `skb:kfree_skb` has a fourth argument, the receiving socket (since 6.11).
+    pub rx_socket: u32,
 }
 
 impl Knobs {
@@ -38,7 +38,7 @@ impl Knobs {
         dns_ports: [53; 4],
 
         dns: 1,
-        padding: 0,
+        rx_socket: 0,
     };
 }
 

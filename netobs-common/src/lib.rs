@@ -27,6 +27,8 @@ pub mod names {
     pub const ARMED: &str = "ARMED";
     /// Hash of [`crate::record::BucketKey`] to [`crate::record::Bucket`].
     pub const BUCKETS: &str = "BUCKETS";
+    /// Likewise, for what [`BUCKETS`] has no room for: keys without source address and port.
+    pub const BUCKETS_COARSE: &str = "BUCKETS_COARSE";
     /// Hash whose keys are the inodes (`u32`) of the network namespaces to observe, unless all are.
     pub const SCOPE: &str = "SCOPE";
     /// Read-only global of type [`crate::offsets::Offsets`].

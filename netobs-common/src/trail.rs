@@ -78,12 +78,34 @@ pub const fn slot(packet: u32) -> usize {
     ((packet >> 8) ^ (packet >> 12)) as usize & (TRAILS - 1)
 }
 
-/// Digest of what forwarding and NAT leave alone, from fields in the byte order they were loaded in: for IPv4 the total
-/// length, identification and protocol; for IPv6 payload length, flow label and next header. Never 0.
+/// Digest of what forwarding and NAT leave alone in a network header: for IPv4 of the total length, identification and
+/// protocol; for IPv6 of payload length, flow label and next header. Never 0.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "the verifier limits calls, and each costs")]
 pub const fn digest(length: u16, identification: u32, protocol: u8) -> u32 {
     ((length as u32) << 16 ^ identification ^ (protocol as u32) << 24) | 1 << 31
+}
+
+/// Adds to a digest a word of the transport header beyond what NAT rewrites. Without it, packets of one size and with
+/// identification 0, as the kernel sends many, would be alike.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "the verifier limits calls, and each costs")]
+pub const fn with_transport(digest: u32, word: u32) -> u32 {
+    digest ^ (word.rotate_left(7) & !(1 << 31))
+}
+
+/// Where the word for [`with_transport`] lies, from the start of the transport header (TCP: sequence number; UDP: first
+/// word of the payload; ICMP: identifier and sequence); `None` for other protocols.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "the verifier limits calls, and each costs")]
+pub const fn transport_word(protocol: u8) -> Option<usize> {
+    match protocol {
+        // TCP, ICMP, ICMPv6.
+        6 | 1 | 58 => Some(4),
+        // UDP.
+        17 => Some(8),
+        _ => None,
+    }
 }
 
 const _: () = {

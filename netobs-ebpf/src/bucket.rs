@@ -1,12 +1,13 @@
 //! Budgets: the first packets of a burst go out whole, the rest are counted exactly.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::maps::HashMap;
 use netobs_common::record::{Bucket, BucketKey};
 use netobs_common::trail::CpuState;
 
 use crate::atomic;
 use crate::globals::global;
-use crate::maps::BUCKETS;
+use crate::maps::{BUCKETS, BUCKETS_COARSE};
 
 /// Whether this CPU is calm enough for family `F` to let a record through without asking the buckets.
 #[inline(always)]
@@ -23,23 +24,22 @@ pub fn calm<const F: usize>(state: &mut CpuState, now: u64) -> bool {
 }
 
 /// Whether the packet may have a record of its own; if not, it has been counted, in its key's bucket or, when the
-/// table has no room for that key, in the bucket of its kind and reason, or, failing that too, only in the ledger.
+/// table has no room for that key, in a coarser one, or, failing that too, only in the ledger.
 #[inline(always)]
 pub fn admit<const F: usize>(state: &mut CpuState, key: &mut BucketKey, length: u32, now: u64) -> bool {
     let counters = &mut state.counters.families[F];
-    let bucket = if let Some(bucket) = bucket_of(key, now) {
+    let bucket = if let Some(bucket) = bucket_of(&BUCKETS, key, now) {
         bucket
     } else {
-        *key = BucketKey { kind: key.kind, reason: key.reason, ..EMPTY };
-        let Some(bucket) = bucket_of(key, now) else {
+        let Some(bucket) = coarse(key, now) else {
             counters.coalesced += 1;
             counters.coalesced_unkeyed += 1;
             return false;
         };
         bucket
     };
-    // SAFETY: `bucket` points to a live map value (elements are never deleted while a packet of theirs is recent);
-    // the window's fields are advisory and racy, the sums are atomic adds.
+    // SAFETY: `bucket` points to a map value, which stays readable and writable until this program ends even if the
+    // daemon deletes the element meanwhile; the window's fields are advisory and racy, the sums are atomic adds.
     unsafe {
         if now.wrapping_sub((*bucket).window_start_ns) >= global!(KNOBS.window_ns) {
             (*bucket).window_start_ns = now;
@@ -72,13 +72,26 @@ pub const EMPTY: BucketKey = BucketKey {
     padding: 0,
 };
 
+/// The bucket for packets to one destination from whomever (a scan of ports, spoofed sources), or, where that table has no
+/// room either, of one kind and reason: `key` becomes that bucket's.
 #[inline(always)]
-fn bucket_of(key: &BucketKey, now: u64) -> Option<*mut Bucket> {
-    if let Some(bucket) = BUCKETS.get_ptr_mut(key) {
+fn coarse(key: &mut BucketKey, now: u64) -> Option<*mut Bucket> {
+    key.source = [0; 16];
+    key.destination_port = [0; 2];
+    if let Some(bucket) = bucket_of(&BUCKETS_COARSE, key, now) {
+        return Some(bucket);
+    }
+    *key = BucketKey { kind: key.kind, reason: key.reason, ..EMPTY };
+    bucket_of(&BUCKETS_COARSE, key, now)
+}
+
+#[inline(always)]
+fn bucket_of(map: &HashMap<BucketKey, Bucket>, key: &BucketKey, now: u64) -> Option<*mut Bucket> {
+    if let Some(bucket) = map.get_ptr_mut(key) {
         return Some(bucket);
     }
     let new = Bucket { window_start_ns: now, used: 0, coalesced: 0, coalesced_bytes: 0, last_ns: now };
     // Another CPU may have put it there in between: then the look-up finds that one.
-    let _ = BUCKETS.insert(key, new, u64::from(BPF_NOEXIST));
-    BUCKETS.get_ptr_mut(key)
+    let _ = map.insert(key, new, u64::from(BPF_NOEXIST));
+    map.get_ptr_mut(key)
 }

@@ -29,6 +29,7 @@ pub fn observe(
     state: &mut CpuState,
     source: &impl Source,
     packet: &Packet,
+    digest: u32,
     ports: u32,
     ifindex: u32,
     place: Place,
@@ -83,7 +84,7 @@ pub fn observe(
             return;
         }
     }
-    let record = Record { ctx, packet, addresses, ports, ifindex, now, message, message_length, length, place };
+    let record = Record { ctx, packet, digest, addresses, ports, ifindex, now, message, message_length, length, place };
     let submitted = if length <= DNS_CLASSES[0] - BASE {
         record.submit::<{ DNS_CLASSES[0] }>()
     } else if length <= DNS_CLASSES[1] - BASE {
@@ -121,6 +122,7 @@ enum Submitted {
 struct Record<'a> {
     ctx: &'a TcContext,
     packet: &'a Packet,
+    digest: u32,
     addresses: [u32; 8],
     ports: u32,
     ifindex: u32,
@@ -163,7 +165,7 @@ impl Record<'_> {
                 cgroup: bpf_skb_cgroup_id(skb),
                 netns: global!(KNOBS.own_netns),
                 ifindex: self.ifindex,
-                digest: self.packet.digest,
+                digest: self.digest,
                 cpu: bpf_get_smp_processor_id() as u32,
             });
             (&raw mut (*record).source).cast::<[u32; 8]>().write(self.addresses);

@@ -11,9 +11,9 @@ use netobs_common::trail::{CpuState, Point, TRAIL_POINTS};
 
 use crate::globals::global;
 use crate::headers::{IPV4, IPV6};
-use crate::kernel::{Device, device, load, read, socket};
+use crate::kernel::{Device, describe, device, kernel_digest, load, network_header, read, socket};
+use crate::load::opaque;
 use crate::maps::{self, RING_DROP, SCOPE};
-use crate::netfilter::first_digest;
 use crate::{bucket, emit, trail};
 
 /// Looks at one freed packet. Arguments of the tracepoint (include/trace/events/skb.h): skb, location, reason.
@@ -28,7 +28,14 @@ pub fn observe(ctx: &BtfTracePointContext) {
         return;
     }
     let device = device(skb);
-    let socket = socket(skb);
+    let mut socket = socket(skb);
+    // Fourth argument: the socket that was to receive it. TCP takes device and owner off a packet before it drops it.
+    if global!(KNOBS.rx_socket) != 0 && socket.family == 0 {
+        let receiver: usize = ctx.arg(3);
+        if receiver != 0 {
+            socket = describe(opaque(receiver));
+        }
+    }
     let netns = device.as_ref().map_or(socket.netns, |device| device.netns);
     if !in_scope(netns) {
         state.counters.families[DROP].out_of_scope += 1;
@@ -54,8 +61,7 @@ pub fn observe(ctx: &BtfTracePointContext) {
         state.counters.families[DROP].ring_full += 1;
         return;
     };
-    let digest =
-        if headers_length >= 20 { first_digest(ethertype, &[headers.0[0], headers.0[1], headers.0[2]]) } else { 0 };
+    let digest = kernel_digest(skb);
     let record = entry.as_mut_ptr();
     let mut bits = 0;
     // SAFETY: `record` is ring memory of the record's size and alignment; every byte of it is written below.
@@ -98,19 +104,6 @@ fn in_scope(netns: u32) -> bool {
     global!(KNOBS.scope_all) != 0 || netns != 0 && (netns == global!(KNOBS.own_netns) || SCOPE.get_ptr(netns).is_some())
 }
 
-/// Address of the network header and the linear bytes from there on, if it is set.
-#[inline(always)]
-pub fn network_header(skb: usize) -> Option<(usize, u32)> {
-    let head: usize = load(skb, global!(OFFSETS.skb_head));
-    let offset: u16 = load(skb, global!(OFFSETS.skb_network_header));
-    let tail: u32 = load(skb, global!(OFFSETS.skb_tail));
-    // ~0: not set (skb_network_header_was_set, since 6.2; 0 before a header is set).
-    if offset == u16::MAX || tail <= u32::from(offset) {
-        return None;
-    }
-    Some((head + usize::from(offset), tail - u32::from(offset)))
-}
-
 /// The first bytes of a packet, in words as on the wire.
 #[derive(Clone, Copy)]
 struct Headers([u32; DROP_HEADERS / 4]);
@@ -135,7 +128,8 @@ fn key(headers: &Headers, length: usize, ethertype: u16) -> BucketKey {
     let mut key = BucketKey { kind: kind::DROP, ..bucket::EMPTY };
     let mut addresses = [0; 8];
     let mut ports = 0;
-    if ethertype == IPV4 && length >= 20 {
+    let version = u32::from_be(words[0]) >> 28;
+    if ethertype == IPV4 && version == 4 && length >= 20 {
         key.ip_version = 4;
         key.protocol = (u32::from_be(words[2]) >> 16) as u8;
         addresses[0] = words[3];
@@ -144,7 +138,7 @@ fn key(headers: &Headers, length: usize, ethertype: u16) -> BucketKey {
         if u32::from_be(words[0]) >> 24 == 0x45 && fragment == 0 && length >= 24 && has_ports(key.protocol) {
             ports = words[5];
         }
-    } else if ethertype == IPV6 && length >= 40 {
+    } else if ethertype == IPV6 && version == 6 && length >= 40 {
         key.ip_version = 6;
         key.protocol = (u32::from_be(words[1]) >> 8) as u8;
         let mut index = 0;
@@ -259,6 +253,9 @@ unsafe fn write_points(record: *mut DropRecord, state: &mut CpuState, skb: usize
     if trail.packet == skb as u64 && trail.digest == digest && digest != 0 {
         points = trail.points;
         length = trail.length as u8;
+    }
+    if trail.packet == skb as u64 {
+        trail::forget(trail);
     }
     // SAFETY: the caller's record is writable memory.
     unsafe {

@@ -6,7 +6,7 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::bpf_skb_load_bytes;
-use netobs_common::trail::digest;
+use netobs_common::trail::{digest, transport_word, with_transport};
 
 use crate::load::{self, opaque};
 
@@ -101,8 +101,20 @@ pub struct Packet {
     pub has_transport: bool,
     /// Where it begins, from the start of what was read.
     pub transport: usize,
-    /// See [`digest`].
-    pub digest: u32,
+    /// See [`digest`]; without its transport word, which [`Packet::digest`] adds.
+    fixed: u32,
+}
+
+impl Packet {
+    /// Digest of what forwarding and NAT leave alone.
+    #[inline(always)]
+    pub fn digest(&self, source: &impl Source) -> u32 {
+        let Some(offset) = transport_word(self.protocol).filter(|_| self.has_transport) else { return self.fixed };
+        match source.words(self.transport + offset) {
+            Some([word]) => with_transport(self.fixed, word),
+            None => self.fixed,
+        }
+    }
 }
 
 /// Extension headers that are stepped over. Real traffic has one at most (fragment, hop-by-hop); the bound is the
@@ -129,20 +141,20 @@ fn parse_v4(source: &impl Source, offset: usize) -> Option<Packet> {
         protocol,
         has_transport: u32::from_be(first[1]) & 0x1fff == 0,
         transport: offset + length as usize,
-        digest: v4_digest(&first),
+        fixed: v4_digest(&first),
     })
 }
 
-/// Digest of an IPv4 packet from the first three words of its header.
+/// Digest of an IPv4 packet from the first three words of its header, without its transport word.
 #[inline(always)]
-pub fn v4_digest(first: &[u32; 3]) -> u32 {
+fn v4_digest(first: &[u32; 3]) -> u32 {
     let total = u32::from_be(first[0]) as u16;
     digest(total, u32::from_be(first[1]) >> 16, (u32::from_be(first[2]) >> 16) as u8)
 }
 
-/// Digest of an IPv6 packet from the first two words of its header.
+/// Digest of an IPv6 packet from the first two words of its header, without its transport word.
 #[inline(always)]
-pub fn v6_digest(first: &[u32; 2]) -> u32 {
+fn v6_digest(first: &[u32; 2]) -> u32 {
     let second = u32::from_be(first[1]);
     digest((second >> 16) as u16, u32::from_be(first[0]) & 0x000f_ffff, (second >> 8) as u8)
 }
@@ -159,7 +171,7 @@ fn parse_v6(source: &impl Source, offset: usize) -> Option<Packet> {
         protocol: (u32::from_be(first[1]) >> 8) as u8,
         has_transport: true,
         transport: offset + 40,
-        digest: v6_digest(&first),
+        fixed: v6_digest(&first),
     };
     for _ in 0..EXTENSIONS {
         match packet.protocol {

@@ -4,6 +4,7 @@ use aya_ebpf::helpers::bpf_probe_read_kernel;
 use netobs_common::offsets::ABSENT;
 
 use crate::globals::global;
+use crate::headers::{self, Source};
 use crate::load::opaque;
 
 /// Lowest address of kernel memory on 64-bit machines (x86-64 with 5-level paging: 0xff00…; arm64: 0xfff0… at most 52
@@ -15,9 +16,13 @@ const KERNEL: usize = 0xff00_0000_0000_0000;
 const NAMESPACE_INODES: u32 = 0xefff_0000;
 
 /// Loads a `T` at `offset` of a structure behind a pointer that the verifier knows by BTF. A bad address gives zeros
-/// (the kernel's fault handling for such loads).
+/// (the kernel's fault handling for such loads), and so does a field that this kernel lacks.
 #[inline(always)]
 pub fn load<T: Copy>(structure: usize, offset: u32) -> T {
+    if offset == ABSENT {
+        // SAFETY: `T` is an integer wherever this is called, and "unknown" is 0 for all of them.
+        return unsafe { core::mem::MaybeUninit::zeroed().assume_init() };
+    }
     // SAFETY: the verifier only lets this through for BTF pointers, whose loads cannot fault.
     unsafe { core::ptr::read_volatile((structure + offset as usize) as *const T) }
 }
@@ -85,8 +90,13 @@ const NEW_SYN_RECV: u8 = 12;
 /// is no kernel address.
 #[inline(always)]
 pub fn socket(skb: usize) -> Socket {
+    pointer(skb, global!(OFFSETS.skb_sk)).map_or(Socket::default(), describe)
+}
+
+/// What there is to say of a socket: a pointer that the verifier knows, not null.
+#[inline(always)]
+pub fn describe(sock: usize) -> Socket {
     let mut socket = Socket::default();
-    let Some(sock) = pointer(skb, global!(OFFSETS.skb_sk)) else { return socket };
     let Some(net) = pointer(sock, global!(OFFSETS.sock_net)) else { return socket };
     let netns: u32 = load(net, global!(OFFSETS.net_inum));
     if netns < NAMESPACE_INODES {
@@ -105,4 +115,53 @@ pub fn socket(skb: usize) -> Socket {
         socket.cgroup = load(directory, global!(OFFSETS.kn_id));
     }
     socket
+}
+
+/// Address of the network header and the linear bytes from there on, if it is set.
+#[inline(always)]
+pub fn network_header(skb: usize) -> Option<(usize, u32)> {
+    let head: usize = load(skb, global!(OFFSETS.skb_head));
+    let offset: u16 = load(skb, global!(OFFSETS.skb_network_header));
+    let tail: u32 = load(skb, global!(OFFSETS.skb_tail));
+    // Not set: 0, where no header can be, or ~0, which newer kernels write.
+    if offset == 0 || offset == u16::MAX || tail <= u32::from(offset) {
+        return None;
+    }
+    Some((head + usize::from(offset), tail - u32::from(offset)))
+}
+
+/// The linear part of a packet from its network header on, read through the helper for kernel memory.
+struct Linear {
+    address: usize,
+    available: u32,
+}
+
+impl Source for Linear {
+    #[inline(always)]
+    fn words<const N: usize>(&self, offset: usize) -> Option<[u32; N]> {
+        if offset + 4 * N > self.available as usize {
+            return None;
+        }
+        read(self.address + offset)
+    }
+
+    #[inline(always)]
+    fn byte(&self, offset: usize) -> Option<u8> {
+        if offset + 1 > self.available as usize {
+            return None;
+        }
+        read(self.address + offset)
+    }
+}
+
+/// Digest of a packet, as [`Packet::digest`](crate::headers::Packet::digest) has it; 0 when its headers are not there.
+#[inline(always)]
+pub fn kernel_digest(skb: usize) -> u32 {
+    let ethertype: u16 = load(skb, global!(OFFSETS.skb_protocol));
+    let Some((address, available)) = network_header(skb) else { return 0 };
+    if ethertype != headers::IPV4 && ethertype != headers::IPV6 {
+        return 0;
+    }
+    let source = Linear { address, available };
+    headers::parse(&source, ethertype, 0).map_or(0, |packet| packet.digest(&source))
 }

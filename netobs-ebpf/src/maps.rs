@@ -25,6 +25,10 @@ pub static ARMED: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
 pub static BUCKETS: HashMap<BucketKey, Bucket> = HashMap::with_max_entries(8192, 0);
 
+/// Token buckets of bursts whose own key found no room.
+#[map]
+pub static BUCKETS_COARSE: HashMap<BucketKey, Bucket> = HashMap::with_max_entries(1024, 0);
+
 /// Network namespaces to observe.
 #[map]
 pub static SCOPE: HashMap<u32, u8> = HashMap::with_max_entries(4096, 0);
@@ -33,8 +37,9 @@ pub static SCOPE: HashMap<u32, u8> = HashMap::with_max_entries(4096, 0);
 #[inline(always)]
 pub fn cpu_state() -> Option<&'static mut CpuState> {
     let state = CPU_STATE.get_ptr_mut(0)?;
-    // SAFETY: the value belongs to this CPU. A program that nests (softirq in process context) may change it between
-    // two of our instructions; counters are then off by nothing, because each update is one add in memory, and
-    // trails are checked against the packet before they are believed.
+    // SAFETY: the value is this CPU's. A family's counters are written by programs that do not nest: kfree_skb is guarded
+    // by the kernel against running inside itself, tcx runs with bottom halves off. netfilter programs may nest (OUTPUT in
+    // process context, the others in softirq): their counter is added to atomically, and trails are written so that a
+    // torn one is not believed.
     Some(unsafe { &mut *state })
 }

@@ -4,64 +4,48 @@ use aya_ebpf::cty::c_void;
 use netobs_common::trail::hook;
 
 use crate::globals::global;
-use crate::headers;
-use crate::kernel::{load, pointer, read};
-use crate::{drops, maps, trail};
+use crate::kernel::{kernel_digest, load, pointer};
+use crate::{atomic, maps, trail};
 
-/// `enum nf_inet_hooks` (include/uapi/linux/netfilter.h).
-const PREROUTING: u8 = 0;
-const OUTPUT: u8 = 3;
+/// `enum nf_inet_hooks` (`include/uapi/linux/netfilter.h`).
+const PREROUTING: u32 = 0;
+const FORWARD: u32 = 2;
+const OUTPUT: u32 = 3;
+const POSTROUTING: u32 = 4;
 
 /// Looks at one packet in one hook. `ctx` is a `struct bpf_nf_ctx`: a pointer to the `nf_hook_state`, one to the
 /// `sk_buff`.
 #[inline(always)]
 pub fn observe(ctx: *mut c_void) {
     let Some(state) = maps::cpu_state() else { return };
-    state.counters.netfilter_runs += 1;
+    // Atomic: OUTPUT runs in process context, where a softirq may run another of these in between.
+    // SAFETY: a field of a map value of ours.
+    unsafe { atomic::add(&raw mut state.counters.netfilter_runs, 1) };
     // SAFETY: the two fields of the context, see above.
     let (hook_state, skb) = unsafe { (*ctx.cast::<usize>(), *ctx.cast::<usize>().add(1)) };
     let number: u8 = load(hook_state, global!(OFFSETS.state_hook));
-    let point = trail::netfilter_point(
-        number,
-        ifindex(hook_state, global!(OFFSETS.state_in)),
-        ifindex(hook_state, global!(OFFSETS.state_out)),
-    );
+    let input = ifindex(hook_state, global!(OFFSETS.state_in));
+    let output = ifindex(hook_state, global!(OFFSETS.state_out));
+    let point = trail::netfilter_point(number, input, output);
     let trail = trail::of(state, skb as u64);
-    let same = trail.packet == skb as u64 && trail.length > 0;
-    let continues = match number {
-        // Comes from an interface: from the ingress just before, if that is one we watch.
-        PREROUTING => {
-            same && {
-                let last = (trail.length as usize).wrapping_sub(1) & 7;
-                last < trail.points.len()
-                    // SAFETY: just checked.
-                    && unsafe { trail.points.get_unchecked(last) }.hook == hook::TCX_INGRESS
-            }
-        }
-        // Made on this machine.
-        OUTPUT => false,
-        _ => same,
-    };
-    if continues {
+    if trail.packet == skb as u64 && follows(trail::last_hook(trail), u32::from(number)) {
         trail::add(trail, point);
-        return;
+    } else {
+        trail::start(trail, skb as u64, kernel_digest(skb), point);
     }
-    let ethertype: u16 = load(skb, global!(OFFSETS.skb_protocol));
-    let digest = drops::network_header(skb)
-        .and_then(|(address, _)| read::<[u32; 3]>(address))
-        .map_or(0, |first| first_digest(ethertype, &first));
-    trail::start(trail, skb as u64, digest, point);
 }
 
-/// The digest from the first words of a network header; 0 when they are none.
+/// Whether a packet can have come from `before` to hook `number` without another of our hooks in between. Anything else
+/// is another packet at a reused address.
 #[inline(always)]
-pub fn first_digest(ethertype: u16, first: &[u32; 3]) -> u32 {
-    if ethertype == headers::IPV4 {
-        headers::v4_digest(first)
-    } else if ethertype == headers::IPV6 {
-        headers::v6_digest(&[first[0], first[1]])
-    } else {
-        0
+fn follows(before: u32, number: u32) -> bool {
+    let tcx = before == hook::TCX_INGRESS || before == hook::TCX_EGRESS;
+    match number {
+        PREROUTING => tcx,
+        OUTPUT => false,
+        POSTROUTING => tcx || before == hook::NETFILTER + FORWARD || before == hook::NETFILTER + OUTPUT,
+        // INPUT, FORWARD. With br_netfilter a bridge's own tcx may lie in between.
+        _ => tcx || before == hook::NETFILTER + PREROUTING,
     }
 }
 

@@ -5,7 +5,7 @@ use netobs_common::counters::family;
 use netobs_common::trail::{CpuState, Trail};
 
 use crate::globals::global;
-use crate::headers::{self, Direct, Helper, Packet, Source, UDP};
+use crate::headers::{self, Direct, Helper, Source, UDP};
 use crate::{dns, maps, trail};
 
 /// Where a classifier is attached. Known at compile time: one program each.
@@ -31,33 +31,44 @@ pub fn observe(ctx: &TcContext, place: Place) {
         return;
     }
     let direct = Direct { data: ctx.data(), end: ctx.data_end() };
-    if let Some(packet) = headers::parse(&direct, ethertype, place.offset) {
-        inspect(ctx, state, &direct, &packet, place, ifindex);
-    } else {
-        // The headers are not in the linear part, or they are none.
-        let helper = Helper { skb: ctx.skb.skb };
-        if let Some(packet) = headers::parse(&helper, ethertype, place.offset) {
-            inspect(ctx, state, &helper, &packet, place, ifindex);
-        } else {
-            state.counters.families[family::DNS].no_interest += 1;
-        }
+    if inspect(ctx, state, &direct, ethertype, place, ifindex) {
+        return;
+    }
+    // The headers are not all in the linear part, or they are none.
+    if !inspect(ctx, state, &Helper { skb: ctx.skb.skb }, ethertype, place, ifindex) {
+        state.counters.families[family::DNS].no_interest += 1;
     }
 }
 
+/// Whether the headers could be read from `source` as far as they are needed; if so, the packet has been dealt with.
 #[inline(always)]
-fn inspect(ctx: &TcContext, state: &mut CpuState, source: &impl Source, packet: &Packet, place: Place, ifindex: u32) {
+fn inspect(
+    ctx: &TcContext,
+    state: &mut CpuState,
+    source: &impl Source,
+    ethertype: u16,
+    place: Place,
+    ifindex: u32,
+) -> bool {
+    let Some(packet) = headers::parse(source, ethertype, place.offset) else { return false };
+    let mut ports = 0;
+    let udp = packet.protocol == UDP && packet.has_transport;
+    if udp {
+        let Some([word]) = source.words(packet.transport) else { return false };
+        ports = word;
+    }
     let address = ctx.skb.skb as u64;
-    remember(trail::of(state, address), address, packet.digest, place, ifindex);
-    if packet.protocol == UDP
-        && packet.has_transport
-        && let Some([ports]) = source.words(packet.transport)
+    let digest = packet.digest(source);
+    remember(trail::of(state, address), address, digest, place, ifindex);
+    if udp
         && (is_dns((u32::from_be(ports) >> 16) as u16) || is_dns(u32::from_be(ports) as u16))
         && global!(KNOBS.dns) != 0
     {
-        dns::observe(ctx, state, source, packet, ports, ifindex, place);
-        return;
+        dns::observe(ctx, state, source, &packet, digest, ports, ifindex, place);
+    } else {
+        state.counters.families[family::DNS].no_interest += 1;
     }
-    state.counters.families[family::DNS].no_interest += 1;
+    true
 }
 
 /// A packet that a port or an uplink receives is new here, whatever the trail at its address says: `sk_buff`s are reused

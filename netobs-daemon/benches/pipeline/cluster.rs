@@ -126,6 +126,10 @@ impl Naming for Kernel {
         self.facts.reasons.name(number).into_owned()
     }
 
+    fn is_first_in_hook(&self, _: bool, _: u32) -> bool {
+        true
+    }
+
     fn symbol(&self, address: u64) -> Option<String> {
         self.symbols.name(address).map(str::to_owned)
     }

@@ -1,4 +1,4 @@
-//! Attaches the classifiers to interfaces as they come and go, and keeps the set of observed namespaces.
+//! A thread that attaches the classifiers to interfaces as they come and go, and keeps the set of observed namespaces.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,42 +6,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::status::Shared;
 use crate::bpf::load::Scope;
-use crate::bpf::tcx::{Classifiers, Placement};
+use crate::bpf::tcx::{Classifiers, Placement, Verdict};
 use crate::http::status::InterfaceStatus;
 use crate::net::{Link, LinkEvent, NetHandle, PlacesReader, Role};
 
 /// How often it is checked that nobody's program has gone before ours.
 const VERIFY: Duration = Duration::from_secs(10);
 
-/// The running task.
+/// The running thread. Attaching waits for the kernel (`synchronize_rcu` under the network's lock, milliseconds each), so
+/// it does not do that on the daemon's runtime.
 pub struct Attacher {
     settled: watch::Receiver<bool>,
     stop: CancellationToken,
-    task: JoinHandle<()>,
 }
 
 impl Attacher {
-    /// Ends when every interface that was there at the start has been dealt with.
-    pub fn settled(&self) -> impl Future<Output = ()> + Send + 'static {
+    /// Ends when every interface that was there at the start has been dealt with; whether it has (else the thread died).
+    pub fn settled(&self) -> impl Future<Output = bool> + Send + 'static {
         let mut settled = self.settled.clone();
-        async move {
-            // An error means that the task has ended, and with it the daemon is about to.
-            let _ = settled.wait_for(|settled| *settled).await;
-        }
+        async move { settled.wait_for(|settled| *settled).await.is_ok() }
     }
 
-    /// Detaches everything and ends.
-    pub async fn stopped(self, shutdown: &CancellationToken) {
+    /// Ends if the thread does before it is asked to.
+    pub async fn failed(&mut self) {
+        while self.settled.changed().await.is_ok() {}
+    }
+
+    /// Lets the thread end. It detaches as it goes; what is left the kernel detaches when the process ends.
+    pub fn stop(&self) {
         self.stop.cancel();
-        if self.task.await.is_err() {
-            tracing::error!("the task that attaches programs panicked");
-            shutdown.cancel();
-        }
     }
 }
 
@@ -53,12 +50,16 @@ pub fn spawn(
     net: &NetHandle,
     shared: Arc<Shared>,
     shutdown: &CancellationToken,
-) -> Attacher {
+) -> io::Result<Attacher> {
     let (settle, settled) = watch::channel(false);
     let stop = shutdown.child_token();
     let task = Task { classifiers, scope, places: net.reader(), table: BTreeMap::new(), shared };
-    let task = tokio::spawn(task.run(events, net.changed(), settle, stop.clone()));
-    Attacher { settled, stop, task }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let (changed, until) = (net.changed(), stop.clone());
+    std::thread::Builder::new()
+        .name("netobs-attach".to_owned())
+        .spawn(move || runtime.block_on(task.run(events, changed, settle, until)))?;
+    Ok(Attacher { settled, stop })
 }
 
 struct Task {
@@ -77,12 +78,12 @@ impl Task {
         settle: watch::Sender<bool>,
         stop: CancellationToken,
     ) {
+        self.update_scope();
         // What is there at the start, from the first snapshot: ready means that these are attached.
         let links: Vec<_> = self.places.places().links().values().cloned().collect();
         for link in links {
             self.place(&link);
         }
-        self.update_scope();
         self.shared.set_interfaces(self.table.values().cloned().collect());
         settle.send_replace(true);
         let mut verify = tokio::time::interval(VERIFY);
@@ -130,17 +131,37 @@ impl Task {
     }
 
     fn update_scope(&mut self) {
-        let refused = self.scope.set(&self.places.places().scope_inodes());
-        if refused > 0 {
-            tracing::warn!(namespaces = refused, "more network namespaces than can be observed");
-        }
+        let inodes = self.places.places().scope_inodes();
+        let refused = self.scope.set(&inodes);
+        self.shared.set_scope(inodes.len(), refused);
     }
 
     fn verify(&mut self) {
-        let Some(classifiers) = &mut self.classifiers else { return };
-        for ifindex in classifiers.verify_first() {
-            tracing::info!(ifindex, "another program had gone before ours; ours is first again");
+        // What could not be attached may be now.
+        for link in self.places.places().links().values() {
+            let missing = self.table.get(&link.ifindex).is_some_and(|row| row.attached.is_empty());
+            if missing && placement(link).is_some() {
+                self.place(link);
+            }
         }
+        let (Some(classifiers), table) = (&mut self.classifiers, &mut self.table) else { return };
+        classifiers.verify_first(|ifindex, verdict| {
+            let Some(row) = table.get_mut(&ifindex) else { return };
+            match verdict {
+                Verdict::Restored => {
+                    tracing::info!(row.name, "another program had gone before ours; ours is first again");
+                    row.why_not = None;
+                }
+                Verdict::Behind => {
+                    row.why_not =
+                        Some("another program insists on going first: packets it takes are not seen".to_owned());
+                }
+                Verdict::Detached => {
+                    row.attached.clear();
+                    row.why_not = Some("could not be attached again; it is tried every 10 s".to_owned());
+                }
+            }
+        });
     }
 }
 
@@ -150,6 +171,8 @@ fn placement(link: &Link) -> Option<Placement> {
     match link.role {
         Role::PodSide | Role::Uplink | Role::Tunnel => Some(outer),
         Role::Bridge | Role::Loopback => Some(Placement::Upper),
+        // A port of a bridge or bond: packets come in here, and what is above it only continues their trails.
+        Role::Other if link.master.is_some() && link.up => Some(outer),
         Role::Other => None,
     }
 }

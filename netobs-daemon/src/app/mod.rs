@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use prometheus_client::registry::Registry;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster;
@@ -32,6 +32,8 @@ pub async fn run(config: Config) -> Result<()> {
         tracing::warn!("{}", missing.sentence);
     }
     let shutdown = CancellationToken::new();
+    // From here on a signal ends the daemon in good order.
+    let mut signals = Signals::new()?;
     // Sockets first: a mistake in the configuration shows before anything is attached.
     let listeners = http::listen::bind(&config.listen).await?;
     let facts = Facts::read().context("the kernel's BTF cannot be read")?;
@@ -56,14 +58,23 @@ pub async fn run(config: Config) -> Result<()> {
     for line in programs.hooks.iter().filter(|hook| !hook.attached) {
         tracing::warn!(hook = line.name, reason = line.detail, "not attached");
     }
-    let names = names::Names::new(facts.reasons);
-    let shared =
-        Arc::new(status::Shared::new(&config, preflight.release, programs.hooks, net.reader(), Arc::clone(&cluster)));
+    let names = names::Names::new(facts.reasons, programs.first_hooks);
+    let shared = status::Shared::new(
+        &config,
+        preflight.release,
+        programs.hooks,
+        programs.map_bytes,
+        net.reader(),
+        Arc::clone(&cluster),
+    );
+    let shared = Arc::new(shared);
     ledger.set_kernel(Arc::clone(&programs.kernel) as _);
 
     let events = net.take_link_events().context("link events are taken twice")?;
-    let attacher = attach::spawn(programs.classifiers, programs.scope, events, &net, Arc::clone(&shared), &shutdown);
-    let pipeline = pipeline::spawn(pipeline::Parts {
+    let mut attacher =
+        attach::spawn(programs.classifiers, programs.scope, events, &net, Arc::clone(&shared), &shutdown)?;
+    let kernel = Arc::clone(&programs.kernel);
+    let mut pipeline = pipeline::spawn(pipeline::Parts {
         rings: programs.rings,
         buckets: programs.buckets,
         kernel: programs.kernel,
@@ -93,34 +104,49 @@ pub async fn run(config: Config) -> Result<()> {
     announce(&server, &node);
 
     let settled = attacher.settled();
-    tokio::spawn({
-        let shutdown = shutdown.clone();
-        async move {
-            tokio::select! {
-                () = settled => programs_ready.ready(),
-                () = shutdown.cancelled() => {}
-            }
+    tokio::spawn(async move {
+        if settled.await {
+            programs_ready.ready();
         }
     });
     tokio::spawn(watch_metadata(Arc::clone(&cluster), metadata_ready, shutdown.clone()));
 
-    wait_for_signal().await?;
-    tracing::info!("draining");
-    // Intake first: programs detach, the rings run dry and what is pending is told; then clients are let go.
-    let drained = tokio::time::timeout(config.drain, async {
-        attacher.stopped(&shutdown).await;
-        pipeline.finish().await;
-    });
-    if drained.await.is_err() {
-        tracing::warn!("the deadline came before the rings were empty");
+    let failure = tokio::select! {
+        () = signals.next() => None,
+        () = pipeline.failed() => Some("the pipeline's thread ended unexpectedly"),
+        () = attacher.failed() => Some("the thread that attaches programs ended unexpectedly"),
+    };
+    if failure.is_none() {
+        tracing::info!("draining");
     }
-    shutdown.cancel();
-    let deadline = config.drain + Duration::from_millis(500);
-    let cut = tokio::time::timeout(deadline, server.drained()).await.unwrap_or_default();
+    // Intake first: drops are no longer seen, the rings run dry, and what was counted is told; then clients are let go.
+    // One deadline for all of it; a second signal cuts it short. tcx programs are detached by the kernel at the end: one by
+    // one that would take longer than the rest.
+    let deadline = tokio::time::Instant::now() + config.drain;
+    let drained = async {
+        kernel.detach();
+        if failure.is_none() {
+            pipeline.finish().await;
+        }
+        shutdown.cancel();
+        server.drained().await
+    };
+    let cut = tokio::select! {
+        cut = drained => cut,
+        () = tokio::time::sleep_until(deadline + Duration::from_millis(250)) => {
+            tracing::warn!("the deadline came before everything had ended");
+            0
+        }
+        () = signals.next() => 0,
+    };
+    attacher.stop();
     if cut > 0 {
         tracing::warn!(connections = cut, "cut at the deadline");
     }
-    Ok(())
+    match failure {
+        Some(what) => bail!("{what}; its last words are in the log"),
+        None => Ok(()),
+    }
 }
 
 fn announce(server: &http::ServeHandle, node: &str) {
@@ -151,12 +177,22 @@ async fn watch_metadata(cluster: Arc<cluster::ClusterHandle>, latch: http::Latch
     }
 }
 
-async fn wait_for_signal() -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    /// Ends at the next of them.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The kernel's names, as the resolver asks for them.
 
+use crate::bpf::netfilter::FirstHooks;
 use crate::kernel::reasons::Reasons;
 use crate::kernel::symbols::Symbols;
 use crate::resolve::Naming;
@@ -9,11 +10,12 @@ use crate::resolve::Naming;
 pub struct Names {
     reasons: Reasons,
     symbols: Option<Symbols>,
+    first_hooks: FirstHooks,
 }
 
 impl Names {
     /// With function names where the kernel shows them to us.
-    pub fn new(reasons: Reasons) -> Self {
+    pub fn new(reasons: Reasons, first_hooks: FirstHooks) -> Self {
         let symbols = match Symbols::load() {
             Ok(symbols) => Some(symbols),
             Err(error) => {
@@ -21,13 +23,17 @@ impl Names {
                 None
             }
         };
-        Self { reasons, symbols }
+        Self { reasons, symbols, first_hooks }
     }
 }
 
 impl Naming for Names {
     fn drop_reason(&self, number: u32) -> String {
         self.reasons.name(number).into_owned()
+    }
+
+    fn is_first_in_hook(&self, ipv6: bool, number: u32) -> bool {
+        self.first_hooks[usize::from(ipv6)].get(number as usize).copied().unwrap_or(false)
     }
 
     fn symbol(&self, address: u64) -> Option<String> {

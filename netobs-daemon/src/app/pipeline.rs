@@ -57,7 +57,7 @@ pub struct Parts {
 pub struct Pipeline {
     waker: Arc<Waker>,
     ending: Arc<AtomicBool>,
-    thread: tokio::task::JoinHandle<()>,
+    finished: tokio::sync::oneshot::Receiver<()>,
 }
 
 impl Pipeline {
@@ -65,9 +65,13 @@ impl Pipeline {
     pub async fn finish(self) {
         self.ending.store(true, Ordering::Release);
         self.waker.wake();
-        if self.thread.await.is_err() {
-            tracing::error!("the pipeline panicked");
-        }
+        // An error means that it has ended before, which `failed` tells.
+        let _ = self.finished.await;
+    }
+
+    /// Ends if the thread does before it is asked to.
+    pub async fn failed(&mut self) {
+        let _ = (&mut self.finished).await;
     }
 }
 
@@ -86,13 +90,7 @@ pub fn spawn(parts: Parts) -> io::Result<Pipeline> {
             let _ = done.send(());
         }
     })?;
-    // Seen as a task, so that a panic of the thread shows as its failure.
-    let thread = tokio::spawn(async move {
-        if finished.await.is_err() {
-            tracing::error!("the pipeline's thread ended unexpectedly: no further events");
-        }
-    });
-    Ok(Pipeline { waker, ending, thread })
+    Ok(Pipeline { waker, ending, finished })
 }
 
 struct Worker {
@@ -120,17 +118,18 @@ impl Worker {
             // Read before the rings are: no question is given up while its answer waits to be read.
             let now = clock::boot_ns();
             let drained = self.drain();
+            // With records left behind, their times are not: nothing is given up until they are read.
             let caught_up = !Rings::left_some(drained);
             if caught_up && self.flow.next_deadline().is_some_and(|deadline| deadline <= now) {
                 self.flow.expire(now, &mut self.out);
                 self.publish(&self.names());
             }
-            if caught_up && (now >= next_tick || (last && drained == 0)) {
-                self.tick(now);
+            if now >= next_tick || last {
+                self.tick(now, caught_up);
                 next_tick = now + TICK_NS;
             }
-            self.settle(drained);
-            if last && drained == 0 {
+            self.parts.publisher.ledger().set_pending(family::DNS, self.flow.stats().pending);
+            if last && caught_up {
                 return;
             }
             let until = self.flow.next_deadline().map_or(next_tick, |deadline| deadline.min(next_tick));
@@ -139,7 +138,6 @@ impl Worker {
                 tracing::error!(%error, "the rings cannot be waited for");
                 std::thread::sleep(Duration::from_millis(100));
             }
-            self.parts.kernel.rings_empty.store(false, Ordering::Release);
         }
     }
 
@@ -191,9 +189,11 @@ impl Worker {
     }
 
     /// What happens every second, busy or not.
-    fn tick(&mut self, now: u64) {
+    fn tick(&mut self, now: u64, caught_up: bool) {
         self.ticks += 1;
-        self.flow.expire(now, &mut self.out);
+        if caught_up {
+            self.flow.expire(now, &mut self.out);
+        }
         let coalesced = self
             .parts
             .kernel
@@ -208,13 +208,6 @@ impl Worker {
         }
         self.publish(&self.names());
         self.parts.shared.set_flow(self.flow.stats());
-    }
-
-    /// Brings the ledger up to date before the thread sleeps.
-    fn settle(&mut self, drained: usize) {
-        let stats = self.flow.stats();
-        self.parts.publisher.ledger().set_pending(family::DNS, stats.pending);
-        self.parts.kernel.rings_empty.store(drained == 0, Ordering::Release);
     }
 }
 

@@ -1,7 +1,6 @@
 //! Loads the kernel programs and attaches those that need no interface.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use aya::Ebpf;
@@ -14,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::bpf::buckets::Buckets;
 use crate::bpf::counters::CounterMap;
 use crate::bpf::load::{Scope, Settings, load as load_object};
-use crate::bpf::netfilter::Netfilter;
-use crate::bpf::rings::Rings;
+use crate::bpf::netfilter::{FirstHooks, Netfilter};
+use crate::bpf::rings::{RingProbe, Rings};
 use crate::bpf::tcx::Classifiers;
 use crate::bpf::tracepoint::KfreeSkb;
 use crate::config::{Config, ScopeChoice};
@@ -42,16 +41,24 @@ pub struct Programs {
     pub logger: Option<AsyncFd<EbpfLogger<&'static dyn log::Log>>>,
     /// What is attached.
     pub hooks: Vec<HookStatus>,
+    /// Memory of the maps, bytes.
+    pub map_bytes: Option<u64>,
+    /// The netfilter hooks in which nothing can drop a packet before our program sees it.
+    pub first_hooks: FirstHooks,
 }
 
 /// Counters of the programs. Keeps the programs attached.
 pub struct KernelSide {
     counters: CounterMap,
-    kfree_skb: Option<KfreeSkb>,
-    /// Whether the rings were empty when their reader went to sleep.
-    pub rings_empty: AtomicBool,
-    _netfilter: Option<Netfilter>,
+    rings: RingProbe,
+    hooks: Mutex<Hooks>,
     _object: Ebpf,
+}
+
+/// What is attached without an interface.
+struct Hooks {
+    kfree_skb: Option<KfreeSkb>,
+    netfilter: Option<Netfilter>,
 }
 
 impl KernelSide {
@@ -59,17 +66,26 @@ impl KernelSide {
     pub fn counters(&self) -> Result<netobs_common::counters::Counters, aya::maps::MapError> {
         self.counters.read()
     }
+
+    /// Detaches what is attached without an interface.
+    pub fn detach(&self) {
+        let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+        hooks.kfree_skb = None;
+        hooks.netfilter = None;
+    }
 }
 
 impl KernelCounters for KernelSide {
     fn sample(&self) -> Result<KernelSample, String> {
         let counters = self.counters.read().map_err(|error| format!("the counters cannot be read: {error}"))?;
-        let waiting = self.rings_empty.load(Ordering::Acquire).then_some(0);
+        // After the counters: a record that they do not count yet only makes this unknown.
+        let empty = self.rings.empty();
+        let hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(KernelSample {
             families: counters.families,
-            in_ring: [waiting; family::COUNT],
+            in_ring: empty.map(|empty| empty.then_some(0)),
             netfilter_runs: counters.netfilter_runs,
-            recursion_misses: self.kfree_skb.as_ref().map_or(0, KfreeSkb::recursion_misses),
+            recursion_misses: hooks.kfree_skb.as_ref().and_then(KfreeSkb::recursion_misses),
         })
     }
 }
@@ -86,6 +102,7 @@ pub fn load(config: &Config, facts: &Facts, own_netns: u32) -> Result<Programs> 
             own_netns,
             scope_all: u32::from(machine),
             dns_ports: config.dns_ports,
+            rx_socket: u32::from(facts.kfree_skb_has_socket),
             burst: [config.drop_burst, Knobs::DEFAULT.burst[family::DNS]],
             ..Knobs::DEFAULT
         },
@@ -128,14 +145,15 @@ pub fn load(config: &Config, facts: &Facts, own_netns: u32) -> Result<Programs> 
     let buckets = Buckets::take(&mut loaded)?;
     let scope = loaded.take_scope()?;
     let counters = CounterMap::take(&mut loaded)?;
+    let map_bytes = crate::bpf::memory::map_bytes();
+    let first_hooks = netfilter.as_ref().map(Netfilter::first_hooks).unwrap_or_default();
     let kernel = Arc::new(KernelSide {
         counters,
-        kfree_skb,
-        rings_empty: AtomicBool::new(false),
-        _netfilter: netfilter,
+        rings: RingProbe::new(&rings)?,
+        hooks: Mutex::new(Hooks { kfree_skb, netfilter }),
         _object: loaded.ebpf,
     });
-    Ok(Programs { classifiers, scope, rings, buckets, kernel, logger, hooks })
+    Ok(Programs { map_bytes, first_hooks, classifiers, scope, rings, buckets, kernel, logger, hooks })
 }
 
 /// Notes what became of a hook.

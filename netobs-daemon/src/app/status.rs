@@ -21,6 +21,8 @@ pub struct Shared {
     cluster: Arc<ClusterHandle>,
     interfaces: RwLock<Vec<InterfaceStatus>>,
     flow: RwLock<FlowStats>,
+    scope: RwLock<(usize, usize)>,
+    map_bytes: Option<u64>,
 }
 
 impl Shared {
@@ -29,6 +31,7 @@ impl Shared {
         config: &Config,
         kernel: String,
         hooks: Vec<HookStatus>,
+        map_bytes: Option<u64>,
         places: PlacesReader,
         cluster: Arc<ClusterHandle>,
     ) -> Self {
@@ -41,6 +44,8 @@ impl Shared {
             cluster,
             interfaces: RwLock::default(),
             flow: RwLock::default(),
+            scope: RwLock::default(),
+            map_bytes,
         }
     }
 
@@ -52,6 +57,11 @@ impl Shared {
     /// State of the flow table.
     pub fn set_flow(&self, stats: FlowStats) {
         *self.flow.write().unwrap_or_else(PoisonError::into_inner) = stats;
+    }
+
+    /// Network namespaces that are to be observed, and how many of them are not for want of room.
+    pub fn set_scope(&self, namespaces: usize, refused: usize) {
+        *self.scope.write().unwrap_or_else(PoisonError::into_inner) = (namespaces, refused);
     }
 
     /// What is seen of each of this node's pods.
@@ -121,7 +131,9 @@ impl Shared {
             used,
             refused,
         };
+        let (namespaces, unobserved) = *self.scope.read().unwrap_or_else(PoisonError::into_inner);
         vec![
+            limit("network namespaces observed", 4096, Some(namespaces as u64), Some(unobserved as u64)),
             limit("dns questions waiting", self.limits.questions as u64, Some(flow.pending), Some(flow.evicted)),
             limit("packets remembered", self.limits.packets as u64, None, Some(flow.evicted_packets)),
             limit("drops remembered as evidence", self.limits.references as u64, None, Some(flow.evicted_references)),
@@ -141,7 +153,7 @@ impl StatusSource for Shared {
             interfaces,
             metadata: self.metadata(),
             limits: self.limits(),
-            bpf_map_bytes: crate::bpf::memory::map_bytes(),
+            bpf_map_bytes: self.map_bytes,
         }
     }
 }

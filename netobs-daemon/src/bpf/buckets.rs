@@ -1,12 +1,14 @@
 //! Draining the coalescing buckets: what was counted instead of recorded, by key, since the last time.
 
 use std::collections::HashMap;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use aya::maps::{HashMap as BpfHashMap, MapData};
 use netobs_common::names;
 use netobs_common::record::{Bucket, BucketKey};
 
 use super::load::{LoadError, Loaded};
+use super::sys;
 
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +22,7 @@ unsafe impl aya::Pod for Key {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Value {}
 
-/// A bucket without packets for this long makes room. Longer than any packet can take between the look-up and the add
-/// in the kernel program, so that none is counted into an entry that is gone.
+/// A bucket without packets for this long makes room.
 const IDLE_NS: u64 = 30_000_000_000;
 
 /// What a bucket has gathered since the last drain.
@@ -37,42 +38,81 @@ pub struct Gathered {
     pub last_ns: u64,
 }
 
-/// The buckets.
+/// The buckets: the fine ones, and the coarse ones for keys that found no room.
 pub struct Buckets {
+    tables: [Table; 2],
+}
+
+struct Table {
     map: BpfHashMap<MapData, Key, Value>,
+    descriptor: OwnedFd,
     // What was told before, by key: buckets only grow. Bounded by the map's own size.
     told: HashMap<BucketKey, (u64, u64), foldhash::fast::RandomState>,
 }
 
 impl Buckets {
-    /// Takes the map out of the loaded object.
+    /// Takes the maps out of the loaded object.
     pub fn take(loaded: &mut Loaded) -> Result<Self, LoadError> {
-        Ok(Self { map: BpfHashMap::try_from(loaded.take(names::BUCKETS)?)?, told: HashMap::default() })
+        Ok(Self { tables: [Table::take(loaded, names::BUCKETS)?, Table::take(loaded, names::BUCKETS_COARSE)?] })
     }
 
     /// Tells what came since the last time and makes room: buckets idle at `now_ns` (`CLOCK_BOOTTIME`) go.
     pub fn drain(&mut self, now_ns: u64, mut each: impl FnMut(Gathered)) {
+        for table in &mut self.tables {
+            table.drain(now_ns, &mut each);
+        }
+    }
+}
+
+impl Table {
+    fn take(loaded: &mut Loaded, name: &'static str) -> Result<Self, LoadError> {
+        let map = loaded.take(name)?;
+        let descriptor = match &map {
+            aya::maps::Map::HashMap(data) => data.fd().as_fd().try_clone_to_owned().map_err(LoadError::Descriptor)?,
+            _ => return Err(LoadError::Lacks(name)),
+        };
+        Ok(Self { map: BpfHashMap::try_from(map)?, descriptor, told: HashMap::default() })
+    }
+
+    fn drain(&mut self, now_ns: u64, each: &mut impl FnMut(Gathered)) {
         let mut idle = Vec::new();
         for entry in &self.map {
             // An entry that vanishes while we walk was removed by nobody but us: the walk restarts, and what was told
             // is remembered, so nothing is told twice.
             let Ok((Key(key), Value(bucket))) = entry else { continue };
-            let (count, bytes) = self.told.get(&key).copied().unwrap_or_default();
-            if bucket.coalesced > count {
-                self.told.insert(key, (bucket.coalesced, bucket.coalesced_bytes));
-                each(Gathered {
-                    key,
-                    count: bucket.coalesced - count,
-                    bytes: bucket.coalesced_bytes.saturating_sub(bytes),
-                    last_ns: bucket.last_ns,
-                });
-            } else if now_ns.saturating_sub(bucket.last_ns.max(bucket.window_start_ns)) > IDLE_NS {
+            if !tell(&mut self.told, key, &bucket, each)
+                && now_ns.saturating_sub(bucket.last_ns.max(bucket.window_start_ns)) > IDLE_NS
+            {
                 idle.push(key);
             }
         }
         for key in idle {
-            let _ = self.map.remove(&Key(key));
+            // A burst may have begun since the look: the value that is taken out is the last one.
+            if let Ok(Value(last)) = sys::take_element::<Key, Value>(self.descriptor.as_fd(), &Key(key)) {
+                tell(&mut self.told, key, &last, each);
+            }
             self.told.remove(&key);
         }
     }
+}
+
+/// Tells what a bucket has gathered since it was told last; whether there was anything.
+fn tell(
+    told: &mut HashMap<BucketKey, (u64, u64), foldhash::fast::RandomState>,
+    key: BucketKey,
+    bucket: &Bucket,
+    each: &mut impl FnMut(Gathered),
+) -> bool {
+    let (count, bytes) = told.get(&key).copied().unwrap_or_default();
+    if bucket.coalesced <= count {
+        return false;
+    }
+    told.insert(key, (bucket.coalesced, bucket.coalesced_bytes));
+    each(Gathered {
+        key,
+        count: bucket.coalesced - count,
+        bytes: bucket.coalesced_bytes.saturating_sub(bytes),
+        last_ns: bucket.last_ns,
+    });
+    true
 }

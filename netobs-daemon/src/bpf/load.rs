@@ -1,5 +1,7 @@
 //! Loading: sizes and constants in, verified programs out.
 
+use std::collections::HashSet;
+
 use aya::maps::{HashMap, Map, MapData};
 use aya::programs::{BtfTracePoint, SchedClassifier};
 use aya::{Btf, Ebpf, EbpfLoader};
@@ -40,6 +42,9 @@ pub enum LoadError {
     /// The object lacks what this daemon needs.
     #[error("the embedded kernel object has no {0}")]
     Lacks(&'static str),
+    /// A descriptor could not be doubled.
+    #[error("a map's descriptor cannot be doubled: {0}")]
+    Descriptor(std::io::Error),
     /// A map operation.
     #[error(transparent)]
     Map(#[from] aya::maps::MapError),
@@ -103,7 +108,7 @@ impl Loaded {
 
     /// Takes out the set of observed network namespaces.
     pub fn take_scope(&mut self) -> Result<Scope, LoadError> {
-        Ok(Scope { map: HashMap::try_from(self.take(names::SCOPE)?)?, members: Vec::new() })
+        Ok(Scope { map: HashMap::try_from(self.take(names::SCOPE)?)?, members: HashSet::new() })
     }
 }
 
@@ -148,23 +153,27 @@ fn with_sources(error: &aya::programs::ProgramError) -> String {
 /// The network namespaces that drops are observed in, besides the daemon's own.
 pub struct Scope {
     map: HashMap<MapData, u32, u8>,
-    members: Vec<u32>,
+    members: HashSet<u32>,
 }
 
 impl Scope {
-    /// Makes `inodes` the observed namespaces. Returns how many did not fit.
+    /// Makes `inodes` the observed namespaces. Returns how many do not fit; they are tried again at the next call.
     pub fn set(&mut self, inodes: &[u32]) -> usize {
-        for gone in self.members.iter().filter(|inode| !inodes.contains(inode)) {
-            // It may have been removed already: nothing to do then.
-            let _ = self.map.remove(gone);
-        }
-        let mut refused = 0;
-        for inode in inodes.iter().filter(|inode| !self.members.contains(inode)) {
-            if self.map.insert(inode, 1, 0).is_err() {
-                refused += 1;
+        let wanted: HashSet<u32> = inodes.iter().copied().collect();
+        let map = &mut self.map;
+        self.members.retain(|member| {
+            let stays = wanted.contains(member);
+            if !stays {
+                // It may have been removed already: nothing to do then.
+                let _ = map.remove(member);
+            }
+            stays
+        });
+        for inode in &wanted {
+            if !self.members.contains(inode) && self.map.insert(inode, 1, 0).is_ok() {
+                self.members.insert(*inode);
             }
         }
-        self.members = inodes.to_vec();
-        refused
+        wanted.len() - self.members.len()
     }
 }

@@ -60,7 +60,23 @@ pub struct Netfilter {
     _program: OwnedFd,
 }
 
+/// Hooks in which our program is at the earliest priority there is, by family (IPv4, IPv6) and hook number.
+pub type FirstHooks = [[bool; HOOKS.len()]; 2];
+
+/// The earliest priority: `INT_MIN` itself is refused.
+const EARLIEST: i32 = i32::MIN + 1;
+
 impl Netfilter {
+    /// Where nothing can come before our program.
+    pub fn first_hooks(&self) -> FirstHooks {
+        let mut first = FirstHooks::default();
+        for (index, link) in self.links.iter().enumerate() {
+            let earliest = link.link.as_ref().is_ok_and(|(priority, _)| *priority == EARLIEST);
+            first[index / HOOKS.len()][index % HOOKS.len()] = earliest;
+        }
+        first
+    }
+
     /// Loads the program against the maps of `ebpf` and attaches it to every hook of the calling thread's namespace.
     pub fn attach(ebpf: &Ebpf) -> Result<Self, NetfilterError> {
         let program = sys::load_netfilter(&instructions(ebpf)?).map_err(NetfilterError::Refused)?;
@@ -77,8 +93,7 @@ impl Netfilter {
 
 /// Attaches at the earliest free priority.
 fn earliest(attach: impl Fn(i32) -> io::Result<OwnedFd>) -> io::Result<(i32, OwnedFd)> {
-    let first = i32::MIN + 1;
-    for priority in first..first + ATTEMPTS {
+    for priority in EARLIEST..EARLIEST + ATTEMPTS {
         match attach(priority) {
             Ok(link) => return Ok((priority, link)),
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {}

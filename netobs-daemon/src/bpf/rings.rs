@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use aya::maps::{Array, MapData, RingBuf};
+use netobs_common::counters::family;
 use netobs_common::names;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -25,6 +26,7 @@ impl Rings {
     /// Takes the rings and the flag out of the loaded object.
     pub fn take(loaded: &mut Loaded) -> Result<Self, LoadError> {
         let mut rings = Vec::new();
+        // As RING_FAMILIES says.
         for name in [names::RING_DNS, names::RING_DROP] {
             rings.push(RingBuf::try_from(loaded.take(name)?)?);
         }
@@ -53,7 +55,8 @@ impl Rings {
     /// result is `drained`.
     ///
     /// No record is slept over: a producer that saw the flag unset reserved its record before we set it, so the ring is
-    /// not empty when we ask the kernel to sleep, and `poll` (which looks at reserved records, committed or not:
+    /// not empty when we ask the kernel to sleep (short of a store that another CPU still holds back: then `until` ends
+    /// the sleep), and `poll` (which looks at reserved records, committed or not:
     /// `ringbuf_avail_data_sz`, kernel/bpf/ringbuf.c) returns at once.
     pub fn wait(&mut self, drained: usize, until: Option<Duration>, wake: BorrowedFd<'_>) -> io::Result<()> {
         if Self::left_some(drained) {
@@ -78,6 +81,31 @@ impl Rings {
         }
     }
 }
+
+/// Tells from outside whether records wait in the rings.
+#[derive(Debug)]
+pub struct RingProbe(Vec<OwnedFd>);
+
+impl RingProbe {
+    /// For the rings of `rings`.
+    pub fn new(rings: &Rings) -> io::Result<Self> {
+        Ok(Self(rings.rings.iter().map(|ring| ring.as_fd().try_clone_to_owned()).collect::<io::Result<_>>()?))
+    }
+
+    /// Whether each ring is empty, also of records that are being written, indexed by [`family`].
+    pub fn empty(&self) -> [bool; family::COUNT] {
+        let mut empty = [false; family::COUNT];
+        for (descriptor, family) in self.0.iter().zip(RING_FAMILIES) {
+            let mut poll_fd = [PollFd::new(descriptor, PollFlags::IN)];
+            let nothing = poll(&mut poll_fd, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+            empty[family] = matches!(nothing, Ok(0));
+        }
+        empty
+    }
+}
+
+/// Families of the rings, in the order in which they are drained.
+const RING_FAMILIES: [usize; family::COUNT] = [family::DNS, family::DROP];
 
 /// Lets another thread end a [`Rings::wait`].
 #[derive(Debug)]

@@ -117,6 +117,24 @@ pub fn query_tcx(ifindex: u32, egress: bool) -> io::Result<Vec<u32>> {
     Ok(ids[..count.min(ids.len())].to_vec())
 }
 
+/// Takes an element out of a hash map: its last value, and the element is gone, in one step. `key` and the returned value
+/// are of the map's own types.
+pub fn take_element<K: aya::Pod, V: aya::Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<V> {
+    let mut value = std::mem::MaybeUninit::<V>::zeroed();
+    let mut attributes = empty();
+    // SAFETY: plain fields of the union's element form; key and value are of the sizes that the map was made with and
+    // outlive the call.
+    unsafe {
+        let element = &mut attributes.__bindgen_anon_2;
+        element.map_fd = map.as_raw_fd().cast_unsigned();
+        element.key = std::ptr::from_ref(key) as u64;
+        element.__bindgen_anon_1.value = value.as_mut_ptr() as u64;
+    }
+    bpf(bpf_cmd::BPF_MAP_LOOKUP_AND_DELETE_ELEM, &mut attributes)?;
+    // SAFETY: filled by the kernel; plain old data in any case.
+    Ok(unsafe { value.assume_init() })
+}
+
 /// Runs a program on a frame of our own making, `repeat` times (`BPF_PROG_TEST_RUN`). Returns the mean time of a run in
 /// nanoseconds and what the last one returned.
 pub fn test_run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io::Result<(u32, u32)> {
@@ -136,9 +154,9 @@ pub fn test_run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io::Resul
 
 /// Times the kernel skipped a program because it was already running on that CPU (`bpf_prog_info.recursion_misses`, as
 /// the descriptor's fdinfo shows it).
-pub fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
-    let text = std::fs::read_to_string(format!("/proc/thread-self/fdinfo/{}", program.as_raw_fd()))?;
-    Ok(field(&text, "recursion_misses:").unwrap_or(0))
+pub fn recursion_misses(program: BorrowedFd<'_>) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/thread-self/fdinfo/{}", program.as_raw_fd())).ok()?;
+    field(&text, "recursion_misses:")
 }
 
 fn field(text: &str, name: &str) -> Option<u64> {

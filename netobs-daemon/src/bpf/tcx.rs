@@ -63,7 +63,8 @@ impl Classifiers {
     /// Attaches to both directions of an interface of the calling thread's namespace. Nothing is changed when it is
     /// attached already. `ENODEV` is normal: interfaces go.
     pub fn attach(&mut self, ifindex: u32, placement: Placement) -> io::Result<()> {
-        if self.interfaces.get(&ifindex).is_some_and(|attached| attached.placement == placement) {
+        let whole = |attached: &Attached| attached.placement == placement && attached.links.iter().all(Option::is_some);
+        if self.interfaces.get(&ifindex).is_some_and(whole) {
             return Ok(());
         }
         // What is attached differently goes first, so that no packet is met twice.
@@ -81,31 +82,44 @@ impl Classifiers {
     }
 
     /// Checks that ours is still the first program in both directions of every interface, and attaches anew where
-    /// somebody has gone before us. Returns the interfaces where that was so. Whoever insists (another netobs does) is
-    /// let be after [`PATIENCE`] times.
-    pub fn verify_first(&mut self) -> Vec<u32> {
-        let mut displaced = Vec::new();
+    /// somebody has gone before us, or where that failed before. Whoever insists (another netobs does) is let be after
+    /// [`PATIENCE`] times. Tells each interface where anything is not as it should be, or has just been put right.
+    pub fn verify_first(&mut self, mut tell: impl FnMut(u32, Verdict)) {
         for (ifindex, attached) in &mut self.interfaces {
             let programs = &self.programs[attached.placement as usize];
-            if attached.displaced >= PATIENCE {
-                continue;
-            }
+            let mut worst = None;
             for (direction, egress) in DIRECTIONS.into_iter().enumerate() {
                 let Ok(ids) = sys::query_tcx(*ifindex, egress) else { continue };
-                if ids.first() == Some(&programs[direction].id) {
+                if attached.links[direction].is_some() && ids.first() == Some(&programs[direction].id) {
+                    continue;
+                }
+                if attached.links[direction].is_some() && attached.displaced >= PATIENCE {
+                    worst = worst.max(Some(Verdict::Behind));
                     continue;
                 }
                 // A program may be on a hook once only, so the old link goes first; packets in between pass unseen.
                 attached.links[direction] = None;
                 let link = sys::link_tcx_first(programs[direction].descriptor.as_fd(), *ifindex, egress);
+                worst = worst.max(Some(if link.is_ok() { Verdict::Restored } else { Verdict::Detached }));
                 attached.links[direction] = link.ok();
-                displaced.push(*ifindex);
             }
-            displaced.dedup();
-            attached.displaced += u32::from(displaced.last() == Some(ifindex));
+            if let Some(verdict) = worst {
+                attached.displaced += u32::from(verdict == Verdict::Restored);
+                tell(*ifindex, verdict);
+            }
         }
-        displaced
     }
+}
+
+/// What became of an interface where ours was not the first program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// It is again.
+    Restored,
+    /// Another program insists on going before ours: if that ends a packet's way, ours does not see it.
+    Behind,
+    /// It could not be attached again.
+    Detached,
 }
 
 /// Measures classifiers without an interface: one of ours, and an empty one to compare with.

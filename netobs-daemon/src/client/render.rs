@@ -31,7 +31,8 @@ pub fn line(event: &Observation, detail: Detail, zone: &TimeZone) -> String {
         Err(_) => clean(&event.time),
     };
     let kind = kind_name(event.kind).to_uppercase();
-    let summary = clean(&event.summary);
+    // The kind stands before it already.
+    let summary = clean(event.summary.strip_prefix("dns: ").unwrap_or(&event.summary));
     let mut line = format!("{dim}{time}{dim:#} {kind_style}{kind:<4}{kind_style:#} {summary}");
     if event.count > 1 {
         let _ = write!(line, " {dim}(x{}){dim:#}", event.count);
@@ -71,6 +72,10 @@ mod tests {
              id=node.00000001.1.7"
         );
         assert!(line(&event, Detail::Text, &TimeZone::UTC).contains("\u{1b}[1m\u{1b}[31mDROP"));
+        let mut event = samples::dns("shop", "cart", true);
+        event.time = "2026-01-31T12:00:00Z".into();
+        event.summary = "dns: shop/cart asked".into();
+        assert_eq!(plain(&event, Detail::Text), "12:00:00.000 DNS  shop/cart asked");
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! The metadata file: what it may hold, and what a hostile one cannot do.
+
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use proptest::prelude::*;
 

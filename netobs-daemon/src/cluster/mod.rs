@@ -126,7 +126,7 @@ pub async fn spawn_with(
     tuning: Tuning,
 ) -> Result<ClusterHandle, SourceError> {
     let (name, feeds) = match source {
-        MetadataSource::Api { .. } => ("api", &Feed::ALL[..]),
+        MetadataSource::Api { .. } => ("api-server", &Feed::ALL[..]),
         MetadataSource::File(_) => ("file", &file::FEEDS[..]),
         MetadataSource::None => ("none", &[][..]),
     };

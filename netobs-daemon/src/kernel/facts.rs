@@ -13,6 +13,8 @@ pub struct Facts {
     pub offsets: offsets::Found,
     /// Names of drop reasons.
     pub reasons: Reasons,
+    /// Whether `skb:kfree_skb` tells the receiving socket (a fourth argument, since 6.11).
+    pub kfree_skb_has_socket: bool,
 }
 
 impl Facts {
@@ -20,6 +22,8 @@ impl Facts {
     pub fn read() -> Result<Self, BtfError> {
         let base = Arc::new(Btf::running()?);
         let reasons = Reasons::from_btf(&base);
-        Ok(Self { offsets: offsets::with_conntrack(&base)?, reasons })
+        // Its arguments come after one that is not the tracepoint's.
+        let kfree_skb_has_socket = base.parameters("btf_trace_kfree_skb").is_some_and(|count| count >= 5);
+        Ok(Self { offsets: offsets::with_conntrack(&base)?, reasons, kfree_skb_has_socket })
     }
 }

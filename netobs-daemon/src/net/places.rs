@@ -99,10 +99,11 @@ impl PlacesSnapshot {
         &self.state
     }
 
-    /// Inodes of the namespaces to observe: the daemon's own and those of its pods, ascending.
+    /// Inodes of the namespaces to observe: the daemon's own and those that its links lead to, ascending. Not every
+    /// namespace with a pod: `/proc` also shows those of other nodes on this machine, where nodes are containers.
     pub fn scope_inodes(&self) -> Vec<u32> {
         let peers = self.interfaces.values().filter_map(|interface| interface.peer_netns);
-        let mut inodes: Vec<u32> = peers.chain(self.netns_pods.keys().copied()).chain([self.own_netns]).collect();
+        let mut inodes: Vec<u32> = peers.chain([self.own_netns]).collect();
         inodes.sort_unstable();
         inodes.dedup();
         inodes
@@ -183,7 +184,8 @@ mod tests {
         assert_eq!(places.pod_uid_of_netns(10), None);
         assert_eq!(places.pod_uid_of_cgroup(7).as_deref(), Some("uid"));
         assert_eq!(places.interface(3).unwrap().peer_netns, Some(12));
-        assert_eq!(places.scope_inodes(), [10, 11, 12]);
+        // 11 is a pod's, but no link of ours leads there.
+        assert_eq!(places.scope_inodes(), [10, 12]);
         assert!(!places.wanted.as_ref().unwrap().answer());
     }
 

@@ -19,8 +19,8 @@ pub struct KernelSample {
     pub in_ring: [Option<u64>; family::COUNT],
     /// Runs of the netfilter programs.
     pub netfilter_runs: u64,
-    /// Program runs that the kernel skipped because the program was already running on that CPU.
-    pub recursion_misses: u64,
+    /// Program runs that the kernel skipped because the program was already running on that CPU; `None`: unknown.
+    pub recursion_misses: Option<u64>,
 }
 
 /// Who can read the kernel side's counters.

@@ -120,7 +120,7 @@ impl LedgerView {
         Self {
             settled,
             families,
-            recursion_misses: kernel.as_ref().map(|kernel| kernel.recursion_misses),
+            recursion_misses: kernel.as_ref().and_then(|kernel| kernel.recursion_misses),
             netfilter_runs: kernel.as_ref().map(|kernel| kernel.netfilter_runs),
             kernel_unknown,
             last_undecodable,

@@ -49,9 +49,12 @@ pub fn ends(joined: &Joined, reason: Option<&str>, sources: &Sources<'_>) -> End
             if let Some(first) = joined.points.first().filter(|p| p.hook == hook::TCX_INGRESS) {
                 ends.source.netns = pod_behind(first, sources);
             }
-            if let Some(last) = joined.points.last().filter(|p| p.hook == hook::TCX_EGRESS) {
+            // A packet to a group is flooded to many pods: the last of them is not its destination.
+            let to_group = ends.destination.address.is_some_and(|(ip, _)| ip.is_multicast());
+            if let Some(last) = joined.points.last().filter(|p| p.hook == hook::TCX_EGRESS && !to_group) {
                 ends.destination.netns = pod_behind(last, sources);
             }
+            this_node(joined, &mut ends, sources);
             dropped_inside(drop, joined, &mut ends, sources);
             owning_socket(drop, joined, reason.unwrap_or_default(), &mut ends, sources);
         }
@@ -82,6 +85,17 @@ fn pod_behind(point: &Point, sources: &Sources<'_>) -> Option<u32> {
 
 fn peer(ifindex: u32, sources: &Sources<'_>) -> Option<u32> {
     sources.places.interface(ifindex)?.peer_netns.filter(|netns| *netns != sources.places.own_netns())
+}
+
+/// What was met in OUTPUT was sent by the daemon's own namespace, and what was met in INPUT is for it, also where the API
+/// server does not know the address: the bridge's, from which the kubelet probes pods, is no address of the Node object.
+fn this_node(joined: &Joined, ends: &mut Ends, sources: &Sources<'_>) {
+    let met = |hook| joined.points.iter().any(|point| point.hook == hook);
+    for (end, hook) in [(&mut ends.source, OUTPUT), (&mut ends.destination, INPUT)] {
+        if end.netns.is_none() && met(hook) {
+            end.netns = Some(sources.places.own_netns());
+        }
+    }
 }
 
 /// A drop inside a pod's namespace is of its sending or its receiving end: of the one whose address is the pod's.

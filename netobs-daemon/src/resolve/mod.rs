@@ -67,6 +67,8 @@ pub trait Places {
 pub trait Naming {
     /// Name in `enum skb_drop_reason`, without its prefix; `REASON_n` where it has none.
     fn drop_reason(&self, number: u32) -> String;
+    /// Whether nothing can drop a packet in a netfilter hook (`enum nf_inet_hooks`) before our program sees it there.
+    fn is_first_in_hook(&self, ipv6: bool, number: u32) -> bool;
     /// Name of the function that an address lies in.
     fn symbol(&self, address: u64) -> Option<String>;
 }

@@ -2,6 +2,8 @@
 
 use super::claims::endpoint;
 use super::ends::ends;
+use netobs_common::trail::TRAIL_POINTS;
+
 use super::points::{describe, netfilter_hook};
 use super::routine::is_routine;
 use super::{Sources, summary};
@@ -80,7 +82,12 @@ fn severity(joined: &Joined, reason: Option<&str>) -> Severity {
     match &joined.kind {
         JoinedKind::Drop(_) | JoinedKind::Coalesced(Coalesced::Drops { .. }) => {
             let destination = joined.tuple.map(|tuple| tuple.destination);
-            if is_routine(reason.unwrap_or_default(), destination) { Severity::Info } else { Severity::Problem }
+            let protocol = joined.tuple.map(|tuple| tuple.protocol);
+            if is_routine(reason.unwrap_or_default(), destination, protocol) {
+                Severity::Info
+            } else {
+                Severity::Problem
+            }
         }
         JoinedKind::Coalesced(Coalesced::Dns { .. }) => Severity::Info,
         JoinedKind::Dns(exchange) => match exchange.outcome {
@@ -129,15 +136,35 @@ fn interface(joined: &Joined, sources: &Sources<'_>) -> Option<String> {
 
 fn drop_detail(drop: &RawDrop, joined: &Joined, reason: Option<String>, sources: &Sources<'_>) -> DropDetail {
     let reason = reason.unwrap_or_default();
-    let last_hook = joined.points.iter().rev().find_map(netfilter_hook);
     DropDetail {
-        hook: last_hook.filter(|_| reason == "NETFILTER_DROP").map(str::to_owned),
+        hook: hook(joined, &reason, sources).map(str::to_owned),
         reason,
         location: sources.naming.symbol(drop.location),
         length: Some(drop.length),
         mtu: drop.mtu,
         tcp_flags: drop.tcp_flags.map(tcp_flags),
     }
+}
+
+/// The netfilter hook that a packet was dropped in: the last one it was met in, if nothing else can have dropped it.
+fn hook(joined: &Joined, reason: &str, sources: &Sources<'_>) -> Option<&'static str> {
+    // Our programs see the hooks of the daemon's own namespace only.
+    let here = joined.netns == Some(sources.places.own_netns());
+    let last = joined.points.last().filter(|_| here && reason == "NETFILTER_DROP")?;
+    let name = netfilter_hook(last)?;
+    // A full trail keeps its oldest points: the last one is not known.
+    if joined.points.len() >= TRAIL_POINTS {
+        return None;
+    }
+    let ipv6 = joined.tuple.is_some_and(|tuple| tuple.source.is_ipv6());
+    // Hooks that may come next (`enum nf_inet_hooks`: PREROUTING 0, INPUT 1, FORWARD 2, OUTPUT 3, POSTROUTING 4): where
+    // somebody comes before our program, the packet may have died there, unseen by it.
+    let next: &[u32] = match name {
+        "PREROUTING" => &[1, 2],
+        "FORWARD" | "OUTPUT" => &[4],
+        _ => &[],
+    };
+    next.iter().all(|number| sources.naming.is_first_in_hook(ipv6, *number)).then_some(name)
 }
 
 fn coalesced_detail(reason: String) -> DropDetail {

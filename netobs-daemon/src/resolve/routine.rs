@@ -32,9 +32,15 @@ const ROUTINE: [&str; 15] = [
 /// Reasons that say nothing when the packet went to a group: nobody here had joined it.
 const NOBODY_JOINED: [&str; 4] = ["NOT_SPECIFIED", "NO_SOCKET", "IP_INVALID_DEST", "IP_INADDRERRORS"];
 
-/// Whether a drop is routine. `reason` is without its prefix.
-pub fn is_routine(reason: &str, destination: Option<IpAddr>) -> bool {
-    ROUTINE.contains(&reason) || destination.is_some_and(is_group) && NOBODY_JOINED.contains(&reason)
+/// ICMP, for IPv4 and IPv6. With them `NO_SOCKET` comes from `ping_rcv` (`net/ipv4/ping.c`) alone: an echo reply for which there
+/// is no ping socket, freed after the raw socket of a ping that uses one had its copy.
+const ECHO: [u8; 2] = [1, 58];
+
+/// Whether a drop is routine. `reason` is without its prefix, `protocol` the IP protocol number.
+pub fn is_routine(reason: &str, destination: Option<IpAddr>, protocol: Option<u8>) -> bool {
+    ROUTINE.contains(&reason)
+        || destination.is_some_and(is_group) && NOBODY_JOINED.contains(&reason)
+        || reason == "NO_SOCKET" && protocol.is_some_and(|protocol| ECHO.contains(&protocol))
 }
 
 /// Multicast, or the limited broadcast address (RFC 919 section 7).
@@ -48,7 +54,8 @@ mod tests {
     use super::*;
 
     fn check(reason: &str, destination: Option<&str>, expected: bool) {
-        assert_eq!(is_routine(reason, destination.map(|ip| ip.parse().unwrap())), expected, "{reason} {destination:?}");
+        let destination = destination.map(|ip| ip.parse().unwrap());
+        assert_eq!(is_routine(reason, destination, Some(17)), expected, "{reason} {destination:?}");
     }
 
     #[test]
@@ -60,6 +67,12 @@ mod tests {
         check("NOT_SPECIFIED", None, false);
         check("NOT_SPECIFIED", Some("fd00::2"), false);
         check("REASON_999", Some("ff02::2"), false);
+    }
+
+    #[test]
+    fn an_echo_reply_to_a_raw_socket_is() {
+        assert!(is_routine("NO_SOCKET", None, Some(1)) && is_routine("NO_SOCKET", None, Some(58)));
+        assert!(!is_routine("NETFILTER_DROP", None, Some(1)) && !is_routine("NO_SOCKET", None, None));
     }
 
     #[test]

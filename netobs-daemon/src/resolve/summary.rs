@@ -79,7 +79,9 @@ fn asked(text: &mut String, observation: &Observation, dns: &DnsDetail) -> std::
         let backend = pod.map_or(server, |pod| pod.name.clone());
         server = format!("{}/{} ({backend})", service.namespace, service.name);
     }
-    let name = dns.name.as_deref().unwrap_or("an unknown name");
+    // Without the final dot, which reads as the end of a sentence; the root is nothing but the dot.
+    let short = |name: &str| name.strip_suffix('.').filter(|name| !name.is_empty()).unwrap_or(name).to_owned();
+    let name = dns.name.as_deref().map_or_else(|| "an unknown name".to_owned(), short);
     let qtype = dns.qtype.as_deref().unwrap_or_default();
     let rcode = dns.rcode.as_deref().unwrap_or_default();
     let space = if qtype.is_empty() { "" } else { " " };

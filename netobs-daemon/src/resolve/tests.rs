@@ -89,6 +89,10 @@ impl Naming for Cluster {
             n => format!("REASON_{n}"),
         }
     }
+    fn is_first_in_hook(&self, _: bool, _: u32) -> bool {
+        true
+    }
+
     fn symbol(&self, address: u64) -> Option<String> {
         (address == 1).then(|| "nft_do_chain".into())
     }
@@ -227,6 +231,8 @@ fn by_place() {
     // A spoofed source: the pod behind the interface is named.
     check(&dropped("10.0.0.2:1", "8.8.8.8:80", &[ingress]), "web-0 Place Ip mismatch", "unknown: unknown_ip");
     check(&dropped("8.8.8.8:1", "10.0.0.2:80", &[ingress]), "web-0 Place", "db-0 Ip");
+    // A group is nobody's place, however many pods a copy goes to.
+    check(&dropped("10.0.0.1:1", "224.0.0.251:80", &[ingress, egress]), "web-0 Place Ip", "unknown: unknown_ip");
     // Not the pod's side.
     check(&dropped("10.0.0.1:1", "10.0.0.2:80", &[at(hook::TCX_INGRESS, 5, 0)]), "web-0 Ip", "db-0 Ip");
     // In a pod's namespace: the end whose address is the pod's, else neither.
@@ -324,7 +330,7 @@ fn dns_ends_and_sentences() {
         (observation.summary, observation.severity)
     };
     check(&asked(|_| {}), "web-0 Place Ip", "db-0 Place Ip");
-    let question = "dns: shop/web-0 asked shop/db (db-0) for A nope.shop.svc.cluster.local.: ";
+    let question = "dns: shop/web-0 asked shop/db (db-0) for A nope.shop.svc.cluster.local: ";
     let check = |change: fn(&mut DnsExchange), end: &str, severity| {
         assert_eq!(said(&asked(change)), (format!("{question}{end}"), severity));
     };

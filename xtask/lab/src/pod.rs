@@ -49,11 +49,14 @@ impl PodSpec {
         self
     }
 
-    /// Makes it a pod of this Deployment, through a `ReplicaSet`; the label `app` becomes the Deployment's name.
+    /// Makes it a pod of this Deployment, through a `ReplicaSet`; the label `app` becomes the Deployment's name, and
+    /// `pod-template-hash` is set as the Deployment controller sets it: it ends the `ReplicaSet`'s name.
     #[must_use]
     pub fn deployment(mut self, name: &str) -> Self {
         self.workload = Workload::deployment(&self.namespace, name);
-        self.label("app", name)
+        let replica_set = self.workload.owner().map(|owner| owner.name.clone()).unwrap_or_default();
+        let hash = replica_set.rsplit('-').next().unwrap_or_default().to_owned();
+        self.label("app", name).label("pod-template-hash", hash)
     }
 
     /// Makes it a pod of another workload.

@@ -1,3 +1,5 @@
+//! Claims to addresses over time.
+
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use super::*;
 

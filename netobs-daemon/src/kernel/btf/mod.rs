@@ -157,6 +157,15 @@ impl Btf {
         Some(values)
     }
 
+    /// Number of parameters of the function that a typedef is a pointer to, as BTF tracepoints have one
+    /// (`btf_trace_NAME`, whose first parameter is not one of the tracepoint's).
+    pub fn parameters(&self, typedef: &str) -> Option<usize> {
+        let (_, typedef) = self.find(typedef, |kind| kind == Kind::Typedef).next()?;
+        let (_, pointer) = self.get(typedef.size_or_type)?;
+        let (_, function) = self.get(pointer.size_or_type).filter(|_| pointer.kind == Kind::Ptr)?;
+        (function.kind == Kind::FuncProto).then_some(function.count)
+    }
+
     /// Named types of a kind, the base's first; each with the file its trailer lies in.
     fn find(&self, name: &str, kind: impl Fn(Kind) -> bool + Copy) -> impl Iterator<Item = (&Btf, Record)> {
         self.base.as_deref().into_iter().chain([self]).flat_map(move |file| {
