@@ -26,6 +26,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    give_memory_back();
     let cli = Cli::parse();
     // Little runs at once: the pipeline has a thread of its own.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -46,6 +47,17 @@ fn main() -> ExitCode {
     });
     runtime.shutdown_background();
     result.unwrap_or_else(|error| fail(&error))
+}
+
+/// Keeps large buffers out of the heap, so that they go back to the kernel when they are freed. glibc's allocator raises
+/// this threshold by itself after the first of them (the kernel's BTF, a first list of pods), and what comes then stays
+/// resident: twice the memory, measured.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets a parameter of the allocator; no other thread runs yet.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10);
+    }
 }
 
 /// One readable sentence.

@@ -11,7 +11,7 @@ use netobs_common::trail::{CpuState, Point, TRAIL_POINTS};
 
 use crate::globals::global;
 use crate::headers::{IPV4, IPV6};
-use crate::kernel::{Device, describe, device, kernel_digest, load, network_header, read, socket};
+use crate::kernel::{Device, Socket, describe, device, kernel_digest, load, network_header, read, socket};
 use crate::load::opaque;
 use crate::maps::{self, RING_DROP, SCOPE};
 use crate::{bucket, emit, trail};
@@ -28,34 +28,31 @@ pub fn observe(ctx: &BtfTracePointContext) {
         return;
     }
     let device = device(skb);
-    let mut socket = socket(skb);
-    // Fourth argument: the socket that was to receive it. TCP takes device and owner off a packet before it drops it.
-    if global!(KNOBS.rx_socket) != 0 && socket.family == 0 {
-        let receiver: usize = ctx.arg(3);
-        if receiver != 0 {
-            socket = describe(opaque(receiver));
-        }
-    }
-    let netns = device.as_ref().map_or(socket.netns, |device| device.netns);
+    // The socket is looked at only where it is needed: in a storm most drops are counted, and its memory is cold.
+    let netns = match &device {
+        Some(device) => device.netns,
+        None => owner(ctx, skb).netns,
+    };
     if !in_scope(netns) {
         state.counters.families[DROP].out_of_scope += 1;
         return;
     }
     state.counters.families[DROP].seen += 1;
 
-    let mut headers = Headers([0; DROP_HEADERS / 4]);
-    let headers_length = copy_headers(skb, &mut headers);
     let reason: u32 = ctx.arg(2);
     let length: u32 = load(skb, global!(OFFSETS.skb_len));
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_boot_ns() };
-    let mut key = key(&headers, headers_length, ethertype);
+    let mut key = key(skb, ethertype);
     key.reason = reason;
     key.netns = netns;
     key.ifindex = device.as_ref().map_or(0, |device| device.ifindex);
     if !bucket::admit::<DROP>(state, &mut key, length, now) {
         return;
     }
+    let socket = owner(ctx, skb);
+    let mut headers = Headers([0; DROP_HEADERS / 4]);
+    let headers_length = copy_headers(skb, &mut headers);
     debug!(ctx, "drop: reason {} length {} netns {} ifindex {}", reason, length, netns, key.ifindex);
     let Some(mut entry) = RING_DROP.reserve::<DropRecord>(0) else {
         state.counters.families[DROP].ring_full += 1;
@@ -121,13 +118,33 @@ fn copy_headers(skb: usize, headers: &mut Headers) -> usize {
     if failed == 0 { length as usize } else { 0 }
 }
 
+/// The socket that owns the packet, else the one that was to receive it (the tracepoint's fourth argument): TCP takes
+/// device and owner off a packet before it drops it.
+#[inline(always)]
+fn owner(ctx: &BtfTracePointContext, skb: usize) -> Socket {
+    let socket = socket(skb);
+    if global!(KNOBS.rx_socket) != 0 && socket.family == 0 {
+        let receiver: usize = ctx.arg(3);
+        if receiver != 0 {
+            return describe(opaque(receiver));
+        }
+    }
+    socket
+}
+
+/// Words of an IPv6 header and the ports behind it.
+const KEY_WORDS: usize = 11;
+
 /// What makes this drop one of a burst. Ports only where they directly follow a header without options.
 #[inline(always)]
-fn key(headers: &Headers, length: usize, ethertype: u16) -> BucketKey {
-    let words = &headers.0;
+fn key(skb: usize, ethertype: u16) -> BucketKey {
     let mut key = BucketKey { kind: kind::DROP, ..bucket::EMPTY };
     let mut addresses = [0; 8];
     let mut ports = 0;
+    let header = network_header(skb);
+    let length = header.map_or(0, |(_, available)| available as usize);
+    // Reads past the end of a short packet stay within its buffer, and what they give is not looked at.
+    let words = header.and_then(|(address, _)| read::<[u32; KEY_WORDS]>(address)).unwrap_or([0; KEY_WORDS]);
     let version = u32::from_be(words[0]) >> 28;
     if ethertype == IPV4 && version == 4 && length >= 20 {
         key.ip_version = 4;

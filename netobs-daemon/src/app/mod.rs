@@ -116,36 +116,44 @@ pub async fn run(config: Config) -> Result<()> {
         () = pipeline.failed() => Some("the pipeline's thread ended unexpectedly"),
         () = attacher.failed() => Some("the thread that attaches programs ended unexpectedly"),
     };
-    if failure.is_none() {
-        tracing::info!("draining");
-    }
-    // Intake first: drops are no longer seen, the rings run dry, and what was counted is told; then clients are let go.
-    // One deadline for all of it; a second signal cuts it short. tcx programs are detached by the kernel at the end: one by
-    // one that would take longer than the rest.
-    let deadline = tokio::time::Instant::now() + config.drain;
-    let drained = async {
-        kernel.detach();
-        if failure.is_none() {
-            pipeline.finish().await;
-        }
-        shutdown.cancel();
-        server.drained().await
-    };
-    let cut = tokio::select! {
-        cut = drained => cut,
-        () = tokio::time::sleep_until(deadline + Duration::from_millis(250)) => {
-            tracing::warn!("the deadline came before everything had ended");
-            0
-        }
-        () = signals.next() => 0,
-    };
+    kernel.detach();
+    let drain = Drain { pipeline: failure.is_none().then_some(pipeline), server, shutdown, limit: config.drain };
+    drain.run(&mut signals).await;
     attacher.stop();
-    if cut > 0 {
-        tracing::warn!(connections = cut, "cut at the deadline");
-    }
     match failure {
         Some(what) => bail!("{what}; its last words are in the log"),
         None => Ok(()),
+    }
+}
+
+/// The end. Intake stops first: drops are no longer seen, the rings run dry, and what was counted is told; then clients are
+/// let go. tcx programs are detached by the kernel when the process ends: one by one that would take longer than the rest.
+struct Drain {
+    pipeline: Option<pipeline::Pipeline>,
+    server: http::ServeHandle,
+    shutdown: CancellationToken,
+    limit: Duration,
+}
+
+impl Drain {
+    /// One deadline for all of it; a second signal cuts it short.
+    async fn run(self, signals: &mut Signals) {
+        tracing::info!("draining");
+        let deadline = tokio::time::Instant::now() + self.limit + Duration::from_millis(250);
+        let drained = async {
+            if let Some(pipeline) = self.pipeline {
+                pipeline.finish().await;
+            }
+            self.shutdown.cancel();
+            self.server.drained().await
+        };
+        tokio::select! {
+            cut = drained => if cut > 0 {
+                tracing::warn!(connections = cut, "cut at the deadline");
+            },
+            () = tokio::time::sleep_until(deadline) => tracing::warn!("the deadline came before everything had ended"),
+            () = signals.next() => {}
+        }
     }
 }
 

@@ -153,7 +153,7 @@ pub fn load(config: &Config, facts: &Facts, own_netns: u32) -> Result<Programs> 
         hooks: Mutex::new(Hooks { kfree_skb, netfilter }),
         _object: loaded.ebpf,
     });
-    Ok(Programs { map_bytes, first_hooks, classifiers, scope, rings, buckets, kernel, logger, hooks })
+    Ok(Programs { classifiers, scope, rings, buckets, kernel, logger, hooks, map_bytes, first_hooks })
 }
 
 /// Notes what became of a hook.

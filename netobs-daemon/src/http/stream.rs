@@ -105,8 +105,10 @@ async fn next_chunk(mut client: Client) -> Option<(Result<Bytes, Infallible>, Cl
     let shutdown = client.api.shutdown.clone();
     let store = Arc::clone(client.reader.store());
     loop {
-        if shutdown.is_cancelled() {
-            return None;
+        if shutdown.is_cancelled() && client.follow {
+            // What has been published by now is still told.
+            client.reader.end_now();
+            client.follow = false;
         }
         // Before the look, so that an event published right after it is not slept through.
         let published = store.published.notified();
@@ -124,7 +126,7 @@ async fn next_chunk(mut client: Client) -> Option<(Result<Bytes, Infallible>, Cl
         let heartbeat = client.last_write + client.api.heartbeat;
         tokio::select! {
             biased;
-            () = shutdown.cancelled() => return None,
+            () = shutdown.cancelled() => continue,
             () = published => {}
             () = sleep_until(heartbeat) => {
                 let position = client.api.publisher.id_text(client.reader.seen());

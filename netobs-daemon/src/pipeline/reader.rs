@@ -62,8 +62,13 @@ impl Reader {
     /// Makes the reader end at the event that is newest now.
     #[must_use]
     pub fn until_now(mut self) -> Self {
-        self.end = self.store.last_seq();
+        self.end_now();
         self
+    }
+
+    /// Makes the reader end at the event that is newest now.
+    pub fn end_now(&mut self) {
+        self.end = self.store.last_seq();
     }
 
     /// Sequence number up to which the store has been read; what matched has been returned.

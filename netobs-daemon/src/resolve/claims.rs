@@ -64,19 +64,25 @@ pub fn endpoint(evidence: &Evidence, boot_ns: u64, sources: &Sources<'_>) -> End
     claims.extend(by_ip.map(|named| (ClaimBy::Ip, named)));
 
     let mut endpoint = Endpoint::default();
+    let mut nameless = false;
     for (at, (by, named)) in claims.iter().enumerate() {
+        let contradicted = claims[..at].iter().any(|(_, stronger)| stronger.contradicts(named));
         match named {
+            // A stronger claim knows that it is another pod, if not which: better no name than the wrong one.
+            Named::Pod(_) if contradicted && endpoint.pod.is_none() => nameless = true,
             Named::Pod(pod) => drop(endpoint.pod.get_or_insert_with(|| (**pod).clone())),
             Named::Service(service) => endpoint.service = Some((**service).clone()),
             Named::Node(node) => endpoint.node = Some(node.to_string()),
             Named::Uid(_) => {}
         }
-        endpoint.ip_mismatch |= claims[..at].iter().any(|(_, stronger)| stronger.contradicts(named));
+        endpoint.ip_mismatch |= contradicted;
         endpoint.claims.push(Claim { by: *by, names: named.display() });
     }
     if endpoint.pod.is_none() && endpoint.service.is_none() && endpoint.node.is_none() {
         let why = if sources.directory.is_empty() {
             "no_metadata"
+        } else if nameless {
+            "pod_not_listed"
         } else if ambiguous {
             "ambiguous"
         } else if evidence.address.is_none() {

@@ -54,6 +54,9 @@ pub fn ends(joined: &Joined, reason: Option<&str>, sources: &Sources<'_>) -> End
             if let Some(last) = joined.points.last().filter(|p| p.hook == hook::TCX_EGRESS && !to_group) {
                 ends.destination.netns = pod_behind(last, sources);
             }
+            if !to_group && let Some(netns) = bridged_to(drop, joined, sources) {
+                ends.destination.netns = Some(netns);
+            }
             this_node(joined, &mut ends, sources);
             dropped_inside(drop, joined, &mut ends, sources);
             owning_socket(drop, joined, reason.unwrap_or_default(), &mut ends, sources);
@@ -62,6 +65,17 @@ pub fn ends(joined: &Joined, reason: Option<&str>, sources: &Sources<'_>) -> End
         JoinedKind::Coalesced(_) => {}
     }
     ends
+}
+
+/// The pod's namespace that a bridge was about to hand a packet to: in FORWARD and POSTROUTING a bridged packet's interface
+/// (`skb->dev`) is already the port it leaves by (`br_forward`, `net/bridge/br_forward.c`), a routed one's still the one
+/// it came in by, which the first point knows.
+fn bridged_to(drop: &RawDrop, joined: &Joined, sources: &Sources<'_>) -> Option<u32> {
+    let last = joined.points.last().filter(|p| matches!(p.hook, FORWARD | POSTROUTING))?;
+    let first = joined.points.first().filter(|p| p.hook == hook::TCX_INGRESS)?;
+    let here = drop.context.netns == Some(sources.places.own_netns());
+    let port = drop.context.ifindex.filter(|port| here && *port != first.ifindex && *port != last.ifindex)?;
+    peer(port, sources)
 }
 
 /// The ends' addresses, before translation of the source and after translation of the destination.
