@@ -235,6 +235,9 @@ fn by_place() {
     check(&dropped("10.0.0.1:1", "224.0.0.251:80", &[ingress, egress]), "web-0 Place Ip", "unknown: unknown_ip");
     // Not the pod's side.
     check(&dropped("10.0.0.1:1", "10.0.0.2:80", &[at(hook::TCX_INGRESS, 5, 0)]), "web-0 Ip", "db-0 Ip");
+    // What OUTPUT and INPUT met is this node's, also with an address that nobody knows: the bridge's.
+    check(&dropped("10.0.0.254:1", "10.0.0.2:80", &[at(hook::NETFILTER + 3, 0, 5)]), "node-a Place", "db-0 Ip");
+    check(&dropped("10.0.0.1:1", "10.0.0.254:80", &[at(hook::NETFILTER + 1, 5, 0)]), "web-0 Ip", "node-a Place");
     // In a pod's namespace: the end whose address is the pod's, else neither.
     check(&with_socket(dropped("10.0.0.1:1", "10.0.0.2:80", &[]), 102, 0, 9), "web-0 Ip", "db-0 Place Ip");
     check(&with_socket(dropped("8.8.8.8:1", "10.0.0.1:80", &[]), 102, 0, 9), "unknown: unknown_ip", "web-0 Ip");
@@ -246,8 +249,8 @@ fn by_place() {
 fn by_socket() {
     let joined = |points: &[Point]| dropped("8.8.8.8:1", "9.9.9.9:80", points);
     let nobody = "unknown: unknown_ip";
-    check(&with_socket(joined(&[at(hook::NETFILTER + 3, 0, 5)]), OWN, 1001, 8), "web-0 Socket", nobody);
-    check(&with_socket(joined(&[at(hook::NETFILTER + 1, 5, 0)]), OWN, 1001, 8), nobody, "web-0 Socket");
+    check(&with_socket(joined(&[at(hook::NETFILTER + 3, 0, 5)]), OWN, 1001, 8), "web-0 Socket Place", nobody);
+    check(&with_socket(joined(&[at(hook::NETFILTER + 1, 5, 0)]), OWN, 1001, 8), nobody, "web-0 Socket Place");
     check(&with_socket(joined(&[]), 101, 1001, 6), nobody, "web-0 Socket");
     // Unclear which end: neither, unless an address tells.
     check(&with_socket(joined(&[]), OWN, 1001, 8), nobody, nobody);
@@ -257,7 +260,7 @@ fn by_socket() {
     check(&with_socket(joined(&[at(hook::TCX_EGRESS, 5, 0)]), 102, 1002, 8), nobody, nobody);
     // A pod on the host's network has the node's address, which is no contradiction.
     let host = with_socket(dropped("192.0.2.1:1", "9.9.9.9:80", &[at(hook::NETFILTER + 3, 0, 5)]), OWN, 1001, 8);
-    check(&host, "web-0 Socket Ip", nobody);
+    check(&host, "web-0 Socket Place Ip", nobody);
 }
 
 #[test]

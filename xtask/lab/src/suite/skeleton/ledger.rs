@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
+use crate::Place;
 use crate::suite::json::{contains, drop_to, number};
 use crate::suite::traffic::{BLOCKED, flood, forbid, forbidden};
 use crate::suite::{Context, Outcome, Stage};
@@ -39,6 +40,14 @@ pub fn tiny_ring_ledger(context: &Context) -> Result<Outcome> {
     forbid(&stage.node, "forward", "filter", &format!("udp dport {BLOCKED}"))?;
     let to = stage.db.at(BLOCKED);
     stage.caused(drop_to("udp", to));
+    // IPv6 has packets of its own that the kernel drops (router solicitations, multicast reports) for seconds after a
+    // link has come up. In a full ring they would be counted and not named: none of them here.
+    let node: &Place = &stage.node;
+    let pods = stage.node.pods();
+    for place in pods.iter().map(|pod| -> &Place { pod }).chain([node, stage.node.internet()]) {
+        place.netns().sysctl("net.ipv6.conf.all.disable_ipv6", "1")?;
+    }
+    std::thread::sleep(Duration::from_millis(300));
     let before = stage.status_when("the ledger is settled", Duration::from_secs(5), is_settled)?;
     flood(&stage.client, to, STORM, None)?;
     let after = stage.status_when("the ledger is settled", Duration::from_secs(20), is_settled)?;
