@@ -83,7 +83,7 @@ impl Classifiers {
 
     /// Checks that ours is still the first program in both directions of every interface, and attaches anew where
     /// somebody has gone before us, or where that failed before. Whoever insists (another netobs does) is let be after
-    /// [`PATIENCE`] times. Tells each interface where anything is not as it should be, or has just been put right.
+    /// a few times. Tells each interface where anything is not as it should be, or has just been put right.
     pub fn verify_first(&mut self, mut tell: impl FnMut(u32, Verdict)) {
         for (ifindex, attached) in &mut self.interfaces {
             let programs = &self.programs[attached.placement as usize];
