@@ -30,15 +30,15 @@ const LAB: &[Package] = &[
     Package { name: "iptables", program: "iptables" },
     Package { name: "iputils-ping", program: "ping" },
     Package { name: "knot", program: "knotd" },
-    Package { name: "dnsdist", program: "dnsdist" },
     Package { name: "bind9-dnsutils", program: "dig" },
-    Package { name: "conntrack", program: "conntrack" },
+    Package { name: "bpftool", program: "bpftool" },
+    Package { name: "socat", program: "socat" },
 ];
 
 const BENCH: &[Package] = &[
     Package { name: "bpftrace", program: "bpftrace" },
     Package { name: "tcpdump", program: "tcpdump" },
-    Package { name: "hping3", program: "hping3" },
+    Package { name: "linux-perf", program: "perf" },
 ];
 
 /// Packages for a purpose, without those of the kernel-side toolchain, which are chosen by probing.
