@@ -61,6 +61,13 @@ pub struct RunArgs {
     drain_ms: u64,
 }
 
+impl RunArgs {
+    /// What the log shows unless `NETOBS_LOG` says otherwise: the programs' debug lines only when they are asked for.
+    pub fn log_filter(&self) -> &'static str {
+        if self.debug_programs { "info,netobs_ebpf=debug" } else { "info" }
+    }
+}
+
 /// Which network namespaces are observed for drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ScopeChoice {

@@ -1,5 +1,6 @@
 //! The `netobs` command: the daemon, and the clients of its API.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
     let result = runtime.block_on(async {
         match cli.command {
             Command::Run(args) => {
-                init_log();
+                init_log(args.log_filter());
                 app::run(Config::try_from(*args)?).await?;
                 Ok(ExitCode::SUCCESS)
             }
@@ -66,7 +67,9 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn init_log() {
-    let filter = EnvFilter::try_from_env("NETOBS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+fn init_log(default: &str) {
+    let filter = EnvFilter::try_from_env("NETOBS_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.with_ansi(colour).with_target(false).init();
 }

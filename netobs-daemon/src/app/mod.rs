@@ -95,7 +95,7 @@ pub async fn run(config: Config) -> Result<()> {
             publisher,
             readiness: Arc::clone(&readiness),
             source: shared,
-            registry: Registry::with_prefix("netobs"),
+            registry: Registry::default(),
             shutdown: shutdown.clone(),
         },
         ApiLimits::default(),

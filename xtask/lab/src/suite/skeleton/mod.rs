@@ -1,5 +1,6 @@
 //! The suite `skeleton`: drops and DNS on real packets, from the kernel's hooks to the end of the event stream.
 
+pub mod debug;
 pub mod dns;
 pub mod drops;
 pub mod ends;
@@ -40,6 +41,7 @@ macro_rules! skeleton_cases {
             ends: sigkill_leaves_nothing, sigterm_drains;
             http: hostile_http, readyz_and_status;
             metadata: metadata_file, no_metadata, api_server_away;
+            debug: programs_debug_lines;
             }
             alone {
             ledger: tiny_ring_ledger;
