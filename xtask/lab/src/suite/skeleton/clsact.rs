@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::dns::kube_dns;
-use super::drops::forward_nft;
+use super::drops::{client_to_db, forward_nft};
 use super::ends::traffic_flows;
 use super::neighbours::{AGAIN, names_are_seen};
 use crate::suite::json::text;
-use crate::suite::traffic::ask;
+use crate::suite::traffic::{BLOCKED, ask, forbid};
 use crate::suite::{Context, Outcome, Stage};
 use crate::{Daemon, DaemonBuilder, Layout, PodSpec, Shop};
 
@@ -72,22 +72,47 @@ fn preference(shop: &Shop, interface: &str, direction: &str) -> Result<u64> {
     ours[0]["pref"].as_u64().context("no preference")
 }
 
-/// Drops with hook and points, and DNS, with nothing but clsact; and the status says so.
-pub fn clsact_sees_what_tcx_sees(context: &Context) -> Result<Outcome> {
-    let stage = Stage::with(context, without_tcx)?;
+/// The status says that all interfaces have clsact filters, and why; and they have.
+fn all_have_clsact(stage: &Stage, why: &str) -> Result<()> {
     let status = stage.status()?;
     let hook = |name: &str| status["hooks"].as_array().into_iter().flatten().find(|hook| hook["name"] == name);
     let (tcx, clsact) = (hook("tcx").context("no hook tcx")?, hook("clsact").context("no hook clsact")?);
-    ensure!(tcx["attached"] == false && text(tcx, "/detail").contains("--without tcx"), "{tcx}");
+    ensure!(tcx["attached"] == false && text(tcx, "/detail").contains(why), "{tcx}");
     // Five pods, bridge, uplink and loopback.
     ensure!(clsact["attached"] == true && clsact["detail"] == "8 interfaces", "{clsact}");
     let attached = status["interfaces"].as_array().into_iter().flatten();
     let attached = attached.filter(|row| row["attached"] == json!(["ingress", "egress"]) && row["why_not"].is_null());
     ensure!(attached.count() == 8, "interfaces: {}", status["interfaces"]);
-    ensure!(all(&stage, true)?.len() == 16, "filters: {:?}", all(&stage, true)?);
+    ensure!(all(stage, true)?.len() == 16, "filters: {:?}", all(stage, true)?);
+    Ok(())
+}
+
+/// Drops with hook and points, and DNS, with nothing but clsact; and the status says so.
+pub fn clsact_sees_what_tcx_sees(context: &Context) -> Result<Outcome> {
+    let stage = Stage::with(context, without_tcx)?;
+    all_have_clsact(&stage, "--without tcx")?;
     let location = forward_nft(&stage)?;
     names_are_seen(&stage, 1)?;
     stage.finish(format!("8 interfaces, DNS and a drop in {location}"))
+}
+
+/// Without being told: a kernel that knows no links. One that merely does not allow them is no reason for clsact.
+pub fn clsact_where_the_kernel_refuses_tcx(context: &Context) -> Result<Outcome> {
+    let mut stage = Stage::with(context, |daemon| daemon.refuse_links(libc::EINVAL))?;
+    all_have_clsact(&stage, "the kernel refuses it (Invalid argument")?;
+    names_are_seen(&stage, 1)?;
+    // The drop programs are no links; only the netfilter hook is not known on such a kernel.
+    forbid(&stage.node, "forward", "filter", &format!("udp dport {BLOCKED}"))?;
+    client_to_db(&stage, &json!({"drop": {"reason": "NETFILTER_DROP", "hook": null}}))?;
+    ensure!(stage.daemon.terminate(8 * SECOND)?.success(), "its log: {}", stage.daemon.log());
+    ensure!(all(&stage, true)?.is_empty(), "filters are left: {:?}", all(&stage, true)?);
+    let daemon = Daemon::builder(&context.netobs).kubeconfig(stage.api.kubeconfig()).refuse_links(libc::EPERM);
+    drop(stage.replace_daemon(daemon.start(&stage.node)?));
+    let status = stage.status()?;
+    let rows = status["interfaces"].as_array().into_iter().flatten();
+    let refused = rows.filter(|row| text(row, "/why_not").contains("Operation not permitted")).count();
+    ensure!(refused == 8 && all(&stage, true)?.is_empty(), "{}", status["interfaces"]);
+    stage.finish("EINVAL: clsact on 8 interfaces; EPERM: nothing is attached, and it is said why")
 }
 
 /// Adds filters of somebody's to both directions: in front of ours, in the preference that ours would take, and behind. All

@@ -35,7 +35,7 @@ macro_rules! skeleton_cases {
             healthy: healthy_traffic;
             places: follow_interfaces, host_routed;
             neighbours: foreign_tcx_ok, nft_earliest_priority, second_instance;
-            clsact: clsact_sees_what_tcx_sees, clsact_foreign_filters_are_let_be, clsact_sigkill_leaves_inert_filters,
+            clsact: clsact_sees_what_tcx_sees, clsact_where_the_kernel_refuses_tcx, clsact_foreign_filters_are_let_be, clsact_sigkill_leaves_inert_filters,
                 clsact_two_instances, clsact_comes_back, clsact_waits_for_the_maker_of_an_interface;
             identity: ip_reused, spoofed_source;
             stream: two_clients_same_ids, stuck_client_is_told_what_it_missed, resume_after_id,
