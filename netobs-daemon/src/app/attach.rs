@@ -113,10 +113,12 @@ impl Task {
         // What is there at the start, from the first snapshot: ready means that these are attached.
         let links: Vec<_> = self.places.places().links().values().cloned().collect();
         // Even where tcx works: it may not have when the filters were made.
-        match clsact::remove_stale(links.iter().map(|link| link.ifindex)) {
-            Ok(0) => {}
-            Ok(filters) => tracing::info!(filters, "removed clsact filters that an earlier netobs had left"),
-            Err(error) => tracing::warn!(%error, "clsact filters of an earlier netobs cannot be looked for"),
+        let (removed, all) = clsact::remove_stale(links.iter().map(|link| link.ifindex));
+        if removed > 0 {
+            tracing::info!(removed, "removed clsact filters that an earlier netobs had left");
+        }
+        if let Err(error) = all {
+            tracing::warn!(%error, "clsact filters of an earlier netobs cannot all be found or removed; they are inert");
         }
         for link in links {
             self.place(&link);

@@ -98,20 +98,24 @@ impl Clsact {
 }
 
 /// Removes the filters that a netobs which lives no more has left on these interfaces of the calling thread's network
-/// namespace. How many; interfaces that go meanwhile do not matter.
-pub fn remove_stale(interfaces: impl IntoIterator<Item = u32>) -> io::Result<usize> {
-    let mut asker = Asker::open()?;
-    let mut removed = 0;
+/// namespace. How many, and the last error: an error at one interface does not keep the others from it, and one that goes
+/// meanwhile does not matter.
+pub fn remove_stale(interfaces: impl IntoIterator<Item = u32>) -> (usize, io::Result<()>) {
+    let (mut removed, mut last) = (0, Ok(()));
+    let mut asker = match Asker::open() {
+        Ok(asker) => asker,
+        Err(error) => return (removed, Err(error)),
+    };
     for ifindex in interfaces {
         for egress in [false, true] {
             match remove(&mut asker, ifindex, egress, owner::is_gone) {
                 Ok(count) => removed += count,
                 Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
-                Err(error) => return Err(error),
+                Err(error) => last = Err(error),
             }
         }
     }
-    Ok(removed)
+    (removed, last)
 }
 
 /// The filters of one direction of an interface, in the order in which they see a packet. None: it has none, no such qdisc,
