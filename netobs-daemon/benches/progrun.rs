@@ -4,10 +4,10 @@
 use anyhow::{Context as _, Result};
 use netobs_common::counters::family;
 use netobs_common::knobs::Knobs;
+use netobs_daemon::bpf::classifiers::Trial;
 use netobs_daemon::bpf::counters::CounterMap;
 use netobs_daemon::bpf::load::{Settings, load};
 use netobs_daemon::bpf::rings::Rings;
-use netobs_daemon::bpf::tcx::Trial;
 use netobs_daemon::kernel::{facts::Facts, scope};
 
 const ROUNDS: usize = 15;

@@ -53,6 +53,10 @@ pub struct RunArgs {
     /// summed up.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
     drop_burst: u64,
+    /// Do without a feature of the kernel even where it works: for kernels where it misbehaves, and for tests. May be given
+    /// several times, or several separated by commas.
+    #[arg(long = "without", value_enum, value_delimiter = ',', value_name = "FEATURE")]
+    without: Vec<Feature>,
     /// Write the kernel programs' own debug lines into the log.
     #[arg(long)]
     debug_programs: bool,
@@ -79,6 +83,15 @@ pub enum ScopeChoice {
     Node,
 }
 
+/// A feature of the kernel that the daemon can do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Feature {
+    /// tcx links on interfaces; clsact filters are used instead.
+    Tcx,
+    /// Programs in netfilter's hooks; drops by netfilter are then seen without their hook.
+    Netfilter,
+}
+
 /// The configuration, whole and valid.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -98,10 +111,19 @@ pub struct Config {
     pub ring_bytes: u32,
     /// Drops of a kind recorded whole in a second.
     pub drop_burst: u64,
+    /// Features that are switched off.
+    pub without: Vec<Feature>,
     /// Programs' debug lines.
     pub debug_programs: bool,
     /// Deadline of the end.
     pub drain: Duration,
+}
+
+impl Config {
+    /// Whether a feature may be used.
+    pub fn wants(&self, feature: Feature) -> bool {
+        !self.without.contains(&feature)
+    }
 }
 
 /// The command line does not make sense.
@@ -151,6 +173,7 @@ impl TryFrom<RunArgs> for Config {
             dns_ports,
             ring_bytes: args.ring_kib * 1024,
             drop_burst: args.drop_burst,
+            without: args.without,
             debug_programs: args.debug_programs,
             drain: Duration::from_millis(args.drain_ms),
         })
@@ -194,12 +217,30 @@ mod tests {
     }
 
     #[test]
+    fn features_are_switched_off_one_by_one() {
+        for (arguments, wanted) in [
+            (&["--no-metadata"][..], [true, true]),
+            (&["--no-metadata", "--without", "tcx"], [false, true]),
+            (&["--no-metadata", "--without", "netfilter,tcx"], [false, false]),
+            (&["--no-metadata", "--without", "netfilter", "--without", "tcx"], [false, false]),
+        ] {
+            let config = parse(arguments).unwrap();
+            assert_eq!(
+                [Feature::Tcx, Feature::Netfilter].map(|feature| config.wants(feature)),
+                wanted,
+                "{arguments:?}"
+            );
+        }
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (arguments, expected) in [
             (&["--listen", "here"][..], "--listen"),
             (&["--listen", "none", "--unix-socket", "none"], "leave nobody"),
             (&["--ring-kib", "100"], "power of two"),
             (&["--drop-burst", "0"], "drop-burst"),
+            (&["--without", "tcx,colour"], "possible values: tcx, netfilter"),
             (&["--dns-port", "1", "--dns-port", "2", "--dns-port", "3", "--dns-port", "4", "--dns-port", "5"], "four"),
             (&["--metadata-file", "a", "--kubeconfig", "b"], "cannot be used with"),
         ] {

@@ -12,5 +12,6 @@ pub mod flow;
 pub mod http;
 pub mod kernel;
 pub mod net;
+mod netlink;
 pub mod pipeline;
 pub mod resolve;

@@ -1,6 +1,7 @@
 //! Wires the stages: build, run, drain.
 
 mod attach;
+mod classifier_hooks;
 mod names;
 mod pipeline;
 mod programs;
@@ -15,7 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster;
-use crate::config::Config;
+use crate::config::{Config, Feature};
 use crate::http::{self, Api, ApiLimits, ApiParts, Readiness, ServeLimits};
 use crate::kernel::preflight::Preflight;
 use crate::kernel::{clock, facts::Facts, scope};
@@ -71,8 +72,14 @@ pub async fn run(config: Config) -> Result<()> {
     ledger.set_kernel(Arc::clone(&programs.kernel) as _);
 
     let events = net.take_link_events().context("link events are taken twice")?;
-    let mut attacher =
-        attach::spawn(programs.classifiers, programs.scope, events, &net, Arc::clone(&shared), &shutdown)?;
+    let parts = attach::Parts {
+        classifiers: programs.classifiers,
+        tcx_wanted: config.wants(Feature::Tcx),
+        scope: programs.scope,
+        places: net.reader(),
+        shared: Arc::clone(&shared),
+    };
+    let mut attacher = attach::spawn(parts, events, net.changed(), &shutdown)?;
     let kernel = Arc::clone(&programs.kernel);
     let mut pipeline = pipeline::spawn(pipeline::Parts {
         rings: programs.rings,
@@ -119,7 +126,7 @@ pub async fn run(config: Config) -> Result<()> {
     kernel.detach();
     let drain = Drain { pipeline: failure.is_none().then_some(pipeline), server, shutdown, limit: config.drain };
     drain.run(&mut signals).await;
-    attacher.stop();
+    attacher.stop().await;
     match failure {
         Some(what) => bail!("{what}; its last words are in the log"),
         None => Ok(()),
@@ -128,6 +135,7 @@ pub async fn run(config: Config) -> Result<()> {
 
 /// The end. Intake stops first: drops are no longer seen, the rings run dry, and what was counted is told; then clients are
 /// let go. tcx programs are detached by the kernel when the process ends: one by one that would take longer than the rest.
+/// clsact filters are removed by the attacher as soon as clients are let go.
 struct Drain {
     pipeline: Option<pipeline::Pipeline>,
     server: http::ServeHandle,

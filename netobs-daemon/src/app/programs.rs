@@ -10,14 +10,15 @@ use netobs_common::knobs::Knobs;
 use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
 
+use super::classifier_hooks::TCX;
 use crate::bpf::buckets::Buckets;
+use crate::bpf::classifiers::Classifiers;
 use crate::bpf::counters::CounterMap;
 use crate::bpf::load::{Scope, Settings, load as load_object};
 use crate::bpf::netfilter::{FirstHooks, Netfilter};
 use crate::bpf::rings::{RingProbe, Rings};
-use crate::bpf::tcx::Classifiers;
 use crate::bpf::tracepoint::KfreeSkb;
-use crate::config::{Config, ScopeChoice};
+use crate::config::{Config, Feature, ScopeChoice};
 use crate::http::status::HookStatus;
 use crate::kernel::{facts::Facts, scope};
 use crate::pipeline::{KernelCounters, KernelSample};
@@ -113,8 +114,8 @@ pub fn load(config: &Config, facts: &Facts, own_netns: u32) -> Result<Programs> 
     };
     let mut loaded = load_object(&settings).context("the kernel programs cannot be loaded")?;
     let mut hooks = Vec::new();
-    let netfilter = match Netfilter::attach(&loaded.ebpf) {
-        Ok(netfilter) => {
+    let netfilter = match config.wants(Feature::Netfilter).then(|| Netfilter::attach(&loaded.ebpf)) {
+        Some(Ok(netfilter)) => {
             hooks.extend(netfilter.links.iter().map(|link| HookStatus {
                 name: format!("netfilter {} {}", link.hook, link.family),
                 attached: link.link.is_ok(),
@@ -125,17 +126,20 @@ pub fn load(config: &Config, facts: &Facts, own_netns: u32) -> Result<Programs> 
             }));
             Some(netfilter)
         }
-        Err(error) => {
+        refused => {
+            let why = refused.and_then(Result::err);
+            let why = why.map_or_else(|| "switched off by --without netfilter".to_owned(), |error| error.to_string());
             hooks.push(HookStatus {
                 name: "netfilter".to_owned(),
                 attached: false,
-                detail: Some(format!("{error}: drops by netfilter are seen without their hook")),
+                detail: Some(format!("{why}: drops by netfilter are seen without their hook")),
             });
             None
         }
     };
     let kfree_skb = hook(&mut hooks, "skb:kfree_skb", "drops are not seen", KfreeSkb::attach(&mut loaded));
-    let classifiers = hook(&mut hooks, "tcx", "DNS is not seen", Classifiers::load(&mut loaded));
+    let classifiers = Classifiers::load(&mut loaded, config.wants(Feature::Tcx));
+    let classifiers = hook(&mut hooks, TCX, "DNS is not seen", classifiers);
     if kfree_skb.is_none() && classifiers.is_none() {
         let reasons: Vec<_> = hooks.iter().filter_map(|hook| hook.detail.as_deref()).collect();
         anyhow::bail!("nothing can be attached on this kernel: {}", reasons.join("; "));

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use netobs_common::names;
 
+use super::classifier_hooks::TCX;
 use crate::cluster::{ClusterHandle, Feed, Phase};
 use crate::config::Config;
 use crate::flow::{FlowLimits, FlowStats};
@@ -20,6 +21,7 @@ pub struct Shared {
     places: PlacesReader,
     cluster: Arc<ClusterHandle>,
     interfaces: RwLock<Vec<InterfaceStatus>>,
+    classifier_hooks: RwLock<Vec<HookStatus>>,
     flow: RwLock<FlowStats>,
     scope: RwLock<(usize, usize)>,
     map_bytes: Option<u64>,
@@ -43,6 +45,7 @@ impl Shared {
             places,
             cluster,
             interfaces: RwLock::default(),
+            classifier_hooks: RwLock::default(),
             flow: RwLock::default(),
             scope: RwLock::default(),
             map_bytes,
@@ -52,6 +55,19 @@ impl Shared {
     /// What is attached where.
     pub fn set_interfaces(&self, interfaces: Vec<InterfaceStatus>) {
         *self.interfaces.write().unwrap_or_else(PoisonError::into_inner) = interfaces;
+    }
+
+    /// How classifiers are attached: these lines take the place of the one about tcx.
+    pub fn set_classifier_hooks(&self, lines: Vec<HookStatus>) {
+        *self.classifier_hooks.write().unwrap_or_else(PoisonError::into_inner) = lines;
+    }
+
+    fn hooks(&self) -> Vec<HookStatus> {
+        let lines = self.classifier_hooks.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if lines.is_empty() {
+            return self.hooks.clone();
+        }
+        self.hooks.iter().filter(|hook| hook.name != TCX).cloned().chain(lines).collect()
     }
 
     /// State of the flow table.
@@ -148,7 +164,7 @@ impl StatusSource for Shared {
         let interfaces = self.interfaces.read().unwrap_or_else(PoisonError::into_inner).clone();
         NodeStatus {
             kernel: self.kernel.clone(),
-            hooks: self.hooks.clone(),
+            hooks: self.hooks(),
             coverage: self.coverage(&interfaces),
             interfaces,
             metadata: self.metadata(),

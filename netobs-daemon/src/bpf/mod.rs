@@ -1,6 +1,8 @@
 //! The kernel programs: the embedded object, loading, attaching, rings and counters. The only user of aya.
 
 pub mod buckets;
+pub mod classifiers;
+pub mod clsact;
 pub mod counters;
 pub mod load;
 pub mod memory;
@@ -8,5 +10,4 @@ pub mod netfilter;
 pub mod object;
 pub mod rings;
 mod sys;
-pub mod tcx;
 pub mod tracepoint;

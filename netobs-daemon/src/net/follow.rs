@@ -20,9 +20,9 @@ use super::links::{LinkEvent, LinkTable};
 use super::look::Looker;
 use super::places::PlacesSnapshot;
 use super::role::Role;
-use super::rtnetlink::socket::{Asker, Heard, Listener};
 use super::rtnetlink::{link, route};
 use super::wanted::Wanted;
+use crate::netlink::socket::{Asker, Heard, Listener};
 
 /// Time from one look to the next, in times what the last one took: while links come and go without end, looks take a
 /// tenth of a core.

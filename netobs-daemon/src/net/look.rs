@@ -12,8 +12,8 @@ use super::links::{Link, LinkTable};
 use super::namespaces::{self, Namespace};
 use super::places::{PlacesSnapshot, PlacesState};
 use super::rtnetlink::nsid;
-use super::rtnetlink::socket::Asker;
 use super::wanted::Wanted;
+use crate::netlink::socket::Asker;
 use crate::resolve::InterfaceInfo;
 
 /// Entries kept of each kind, those that linger included.

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use super::rtnetlink::socket::{Heard, Listener};
 use super::*;
+use crate::netlink::socket::{Heard, Listener};
 use crate::resolve::Places as _;
 
 const UID: &str = "d8dfcecb-417c-4c71-a841-1c83b0fb2e62";

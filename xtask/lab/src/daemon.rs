@@ -13,6 +13,7 @@ use rustix::process::Signal;
 use crate::http::Client;
 use crate::node::Node;
 use crate::process::Process;
+use crate::refusal::refuse_links;
 
 /// Lines of the log that an error shows.
 const LOG_TAIL: usize = 30;
@@ -25,6 +26,7 @@ pub struct DaemonBuilder {
     environment: Vec<(OsString, OsString)>,
     listen: String,
     ready_within: Duration,
+    refused_links: Option<i32>,
 }
 
 impl DaemonBuilder {
@@ -68,6 +70,13 @@ impl DaemonBuilder {
         self
     }
 
+    /// On a kernel that refuses BPF links with this error number: `EINVAL` is what one says that does not know them.
+    #[must_use]
+    pub const fn refuse_links(mut self, error: i32) -> Self {
+        self.refused_links = Some(error);
+        self
+    }
+
     /// Starts it and waits until `/readyz` says 200.
     pub fn start(self, node: &Node) -> Result<Daemon> {
         let within = self.ready_within;
@@ -93,6 +102,9 @@ impl DaemonBuilder {
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file);
+        if let Some(error) = self.refused_links {
+            refuse_links(&mut command, error);
+        }
         let started = Instant::now();
         let process = node.spawn(&mut command)?;
         Ok(Daemon { process, client: Client::unix(&socket), socket, log, started, ready_after: None })
@@ -119,6 +131,7 @@ impl Daemon {
             environment: Vec::new(),
             listen: "127.0.0.1:7117".into(),
             ready_within: Duration::from_secs(20),
+            refused_links: None,
         }
     }
 

@@ -42,6 +42,7 @@ mod plan;
 mod pod;
 mod process;
 mod random;
+mod refusal;
 mod relay;
 mod rules;
 mod server;

@@ -1,6 +1,6 @@
 //! `RTM_NEWLINK` and `RTM_DELLINK` (`include/uapi/linux/if_link.h`).
 
-use super::wire::{attributes, push_u32, text, u16_at, u32_at};
+use crate::netlink::wire::{attributes, push_u32, text, u16_at, u32_at};
 
 pub(crate) const RTM_NEWLINK: u16 = 16;
 pub(crate) const RTM_DELLINK: u16 = 17;

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
-use super::wire::{attributes, push_u32, u32_at};
+use crate::netlink::wire::{attributes, push_u32, u32_at};
 
 pub(crate) const RTM_GETNSID: u16 = 90;
 /// Bytes of `struct rtgenmsg`, aligned.

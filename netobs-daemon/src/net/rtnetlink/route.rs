@@ -1,6 +1,6 @@
 //! `RTM_NEWROUTE`: which links carry a default route (`include/uapi/linux/rtnetlink.h`).
 
-use super::wire::{attributes, u16_at, u32_at};
+use crate::netlink::wire::{attributes, u16_at, u32_at};
 
 pub(crate) const RTM_NEWROUTE: u16 = 24;
 pub(crate) const RTM_DELROUTE: u16 = 25;
@@ -57,8 +57,8 @@ pub(crate) fn default_interfaces(payload: &[u8]) -> Vec<u32> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::wire::push_u32;
     use super::*;
+    use crate::netlink::wire::push_u32;
 
     fn route(dst_len: u8, kind: u8) -> Vec<u8> {
         vec![2, dst_len, 0, 0, 254, 0, 0, kind, 0, 0, 0, 0]

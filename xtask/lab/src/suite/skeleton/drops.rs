@@ -34,8 +34,14 @@ pub(super) fn client_to_db(stage: &Stage, want: &Value) -> Result<Vec<Value>> {
 /// By an nft rule in FORWARD.
 pub fn drop_forward_nft(context: &Context) -> Result<Outcome> {
     let stage = Stage::start(context)?;
+    let location = forward_nft(&stage)?;
+    stage.finish(format!("IPv4 and IPv6, one event each, dropped in {location}"))
+}
+
+/// The same on a stage that is there: the events have the hook and the way to it. Where the kernel dropped them.
+pub(super) fn forward_nft(stage: &Stage) -> Result<String> {
     forbid(&stage.node, "forward", "filter", &format!("udp dport {BLOCKED}"))?;
-    let events = client_to_db(&stage, &json!({"drop": {"reason": "NETFILTER_DROP", "hook": "FORWARD"}}))?;
+    let events = client_to_db(stage, &json!({"drop": {"reason": "NETFILTER_DROP", "hook": "FORWARD"}}))?;
     for event in &events {
         let first = json!({"at": "tcx-ingress", "interface": stage.client.host_interface()});
         must(event.pointer("/points/0").unwrap_or(&Value::Null), &first)?;
@@ -43,8 +49,7 @@ pub fn drop_forward_nft(context: &Context) -> Result<Outcome> {
         ensure!(points.contains(&"netfilter") && points.last() == Some(&"kfree_skb"), "points are {points:?}");
     }
     ensure!(forbidden(&stage.node)? == 2, "the rule counts {}", forbidden(&stage.node)?);
-    let location = text(&events[0], "/drop/location").to_owned();
-    stage.finish(format!("IPv4 and IPv6, one event each, dropped in {location}"))
+    Ok(text(&events[0], "/drop/location").to_owned())
 }
 
 fn by_iptables(context: &Context, backend: Backend) -> Result<Outcome> {

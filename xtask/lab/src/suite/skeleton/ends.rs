@@ -38,7 +38,7 @@ fn all(stage: &Stage) -> Result<[BTreeSet<u64>; 2]> {
     Ok([ids("link")?, ids("prog")?])
 }
 
-fn traffic_flows(stage: &Stage) -> Result<()> {
+pub(super) fn traffic_flows(stage: &Stage) -> Result<()> {
     for to in kube_dns(stage)? {
         let asked = ask(&stage.client, to, 1, "web.shop.svc.cluster.local")?;
         ensure!(asked.1.is_some(), "no answer from {to}");

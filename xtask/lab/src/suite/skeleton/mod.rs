@@ -1,5 +1,6 @@
 //! The suite `skeleton`: drops and DNS on real packets, from the kernel's hooks to the end of the event stream.
 
+pub mod clsact;
 pub mod debug;
 pub mod dns;
 pub mod drops;
@@ -34,6 +35,8 @@ macro_rules! skeleton_cases {
             healthy: healthy_traffic;
             places: follow_interfaces, host_routed;
             neighbours: foreign_tcx_ok, nft_earliest_priority, second_instance;
+            clsact: clsact_sees_what_tcx_sees, clsact_where_the_kernel_refuses_tcx, clsact_foreign_filters_are_let_be, clsact_sigkill_leaves_inert_filters,
+                clsact_two_instances, clsact_comes_back, clsact_waits_for_the_maker_of_an_interface;
             identity: ip_reused, spoofed_source;
             stream: two_clients_same_ids, stuck_client_is_told_what_it_missed, resume_after_id,
                 restart_is_told_as_gap;

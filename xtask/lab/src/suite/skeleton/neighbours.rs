@@ -13,10 +13,10 @@ use crate::suite::{Context, Outcome, Stage};
 use crate::{Daemon, Direction, Layout, Position, Shop};
 
 /// How long others may stay in front of the daemon's programs: it looks every ten seconds.
-const AGAIN: Duration = Duration::from_secs(12);
+pub(super) const AGAIN: Duration = Duration::from_secs(12);
 
 /// Asks for a name over both protocols; each must be one event, met first at the client's interface.
-fn names_are_seen(stage: &Stage, first_id: u16) -> Result<()> {
+pub(super) fn names_are_seen(stage: &Stage, first_id: u16) -> Result<()> {
     for (id, to) in (first_id..).zip(kube_dns(stage)?) {
         let (_, answer) = ask(&stage.client, to, id, "web.shop.svc.cluster.local")?;
         ensure!(answer.is_some(), "no answer from {to}");

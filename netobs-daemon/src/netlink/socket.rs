@@ -11,7 +11,9 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
-use super::wire::{Message, NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, messages, request, u32_at};
+use super::wire::{
+    Message, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, messages, request, u32_at,
+};
 
 /// The kernel fills at most 32 KiB per datagram of a dump (`NLMSG_GOODSIZE` and `max_recvmsg_len`, `af_netlink.c`).
 const BUFFER: usize = 64 << 10;
@@ -41,6 +43,7 @@ fn receive<'b>(socket: BorrowedFd<'_>, buffer: &'b mut [u8]) -> io::Result<Optio
 }
 
 /// Asks and waits.
+#[derive(Debug)]
 pub(crate) struct Asker {
     socket: OwnedFd,
     buffer: Vec<u8>,
@@ -80,6 +83,17 @@ impl Asker {
         let mut found = None;
         self.exchange(kind, 0, body, |message| found = answer(message))?;
         Ok(found)
+    }
+
+    /// A change, or a question whose answers come before an acknowledgement; returns when that has come.
+    pub(crate) fn request(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        body: &[u8],
+        each: impl FnMut(&Message<'_>),
+    ) -> io::Result<()> {
+        self.exchange(kind, flags | NLM_F_ACK, body, each).map(drop)
     }
 
     /// Whether the answer is consistent.

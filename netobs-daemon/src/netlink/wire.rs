@@ -8,6 +8,11 @@ pub(crate) const NLMSG_ERROR: u16 = 2;
 pub(crate) const NLMSG_DONE: u16 = 3;
 /// Flags of a request, and of an answer that was assembled while the table changed.
 pub(crate) const NLM_F_REQUEST: u16 = 1;
+pub(crate) const NLM_F_ACK: u16 = 4;
+pub(crate) const NLM_F_ECHO: u16 = 8;
+/// Of a request that makes something: fail if it is there already; make it if it is not.
+pub(crate) const NLM_F_EXCL: u16 = 0x200;
+pub(crate) const NLM_F_CREATE: u16 = 0x400;
 pub(crate) const NLM_F_DUMP: u16 = 0x300;
 pub(crate) const NLM_F_DUMP_INTR: u16 = 0x10;
 
@@ -62,9 +67,21 @@ pub(crate) fn request(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<
 
 /// Appends an attribute of four bytes.
 pub(crate) fn push_u32(body: &mut Vec<u8>, kind: u16, value: u32) {
-    body.extend_from_slice(&8u16.to_ne_bytes());
+    push(body, kind, &value.to_ne_bytes());
+}
+
+/// Appends a string attribute with its terminating zero.
+pub(crate) fn push_text(body: &mut Vec<u8>, kind: u16, text: &str) {
+    push(body, kind, &[text.as_bytes(), &[0]].concat());
+}
+
+/// Appends an attribute, padded; `value` is at most 65,531 bytes, as its length has 16 bits.
+pub(crate) fn push(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    debug_assert!(value.len() <= usize::from(u16::MAX) - 4, "an attribute that is too long");
+    body.extend_from_slice(&((4 + value.len()) as u16).to_ne_bytes());
     body.extend_from_slice(&kind.to_ne_bytes());
-    body.extend_from_slice(&value.to_ne_bytes());
+    body.extend_from_slice(value);
+    body.resize(aligned(body.len()), 0);
 }
 
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -95,12 +112,14 @@ mod tests {
     fn a_request_reads_back() {
         let mut body = vec![0; 4];
         push_u32(&mut body, 3, 77);
+        push_text(&mut body, 4, "clsact");
         let mut bytes = request(90, NLM_F_DUMP, 5, &body);
         bytes.extend_from_slice(&request(3, 0, 6, &[]));
         let found: Vec<_> = messages(&bytes).collect();
         assert_eq!(found.len(), 2);
         assert_eq!((found[0].kind, found[0].flags, found[0].sequence), (90, 0x301, 5));
-        assert_eq!(attributes(&found[0].payload[4..]).collect::<Vec<_>>(), [(3, &77u32.to_ne_bytes()[..])]);
+        let read: Vec<_> = attributes(&found[0].payload[4..]).collect();
+        assert_eq!(read, [(3, &77u32.to_ne_bytes()[..]), (4, b"clsact\0")]);
         assert_eq!((found[1].kind, found[1].payload.len()), (NLMSG_DONE, 0));
         assert_eq!(messages(&bytes[..bytes.len() - 1]).count(), 1);
     }
