@@ -82,6 +82,9 @@ pub fn image(workspace: &Workspace, progress: &mut Progress) -> Result<()> {
         cargo
             .args(["build", "--release", "--package", "netobs-daemon", "--bin", "netobs", "--target", &target])
             // A target that is named, even the host's own: build scripts and macros are then built without these flags.
+            // These would win over what follows.
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .env(format!("CARGO_TARGET_{variable}_RUSTFLAGS"), "-Ctarget-feature=+crt-static")
             .env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
         tool::quiet(workspace, "build-image", &mut cargo)?;

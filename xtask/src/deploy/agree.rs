@@ -39,7 +39,7 @@ pub fn check(deploy: &Deploy<'_>, rendered: &[Rendered]) -> Result<()> {
     Ok(())
 }
 
-/// The capabilities that a DaemonSet adds; each has to have a comment above it that says why.
+/// The capabilities that a `DaemonSet` adds; each has to have a comment above it that says why.
 fn capabilities(manifest: &str) -> Result<Vec<&str>> {
     let mut lines = manifest.lines().map(str::trim).skip_while(|line| *line != "add:").skip(1).peekable();
     let mut found = Vec::new();
@@ -60,7 +60,7 @@ fn of_unit<'a>(unit: &'a str, directive: &str) -> Vec<&'a str> {
     line.split_whitespace().filter_map(|name| name.strip_prefix("CAP_")).collect()
 }
 
-/// The daemon's own ClusterRole, from its rules on.
+/// The daemon's own `ClusterRole`, from its rules on.
 fn cluster_role(manifest: &str) -> Result<&str> {
     let documents = manifest.split("\n---");
     let role = documents.filter(|document| document.contains("kind: ClusterRole\n")).find_map(|document| {
