@@ -73,6 +73,29 @@ pub fn user_side(workspace: &Workspace, progress: &mut Progress, release: bool) 
     })
 }
 
+/// Builds the daemon as a static program without debug information, for an image that holds nothing else.
+pub fn image(workspace: &Workspace, progress: &mut Progress) -> Result<()> {
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let variable = target.replace('-', "_").to_uppercase();
+    progress.step("build the static daemon", false, || {
+        let mut cargo = tool::cargo(workspace)?;
+        cargo
+            .args(["build", "--release", "--package", "netobs-daemon", "--bin", "netobs", "--target", &target])
+            // A target that is named, even the host's own: build scripts and macros are then built without these flags.
+            // These would win over what follows.
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .env(format!("CARGO_TARGET_{variable}_RUSTFLAGS"), "-Ctarget-feature=+crt-static")
+            .env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
+        tool::quiet(workspace, "build-image", &mut cargo)?;
+        let (from, folder) = (workspace.target.join(&target).join("release/netobs"), workspace.target.join("image"));
+        fs::create_dir_all(&folder)?;
+        let to = folder.join("netobs");
+        fs::copy(&from, &to).with_context(|| format!("could not copy {} to {}", from.display(), to.display()))?;
+        Ok(())
+    })
+}
+
 /// The lints' pass over the kernel side. Clippy belongs to rustup's stable compiler, which has no `core` for BPF, and the
 /// compiler that can build one often comes without clippy; so the pass checks the crate for the host. What differs
 /// between the two targets is checked by the build itself.

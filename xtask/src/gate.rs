@@ -8,7 +8,7 @@ use crate::build::{self, USER_SIDE};
 use crate::progress::{Progress, seconds};
 use crate::setup::packages::Purpose;
 use crate::workspace::Workspace;
-use crate::{deny, setup, tidy, tool};
+use crate::{deny, deploy, setup, tidy, tool};
 
 /// What to leave out.
 #[derive(Debug, clap::Args)]
@@ -34,6 +34,7 @@ pub fn run(workspace: &Workspace, progress: &mut Progress, options: &Options) ->
     progress.step("repository rules", false, || tidy::run(workspace))?;
     quiet(workspace, progress, "unused dependencies", &["machete"])?;
     deny::run(workspace, progress)?;
+    deploy::check(workspace, progress)?;
     build::kernel_object(workspace, progress, &toolchain)?;
     progress.step("lint the kernel side", false, || {
         tool::quiet(workspace, "lint-kernel", &mut build::kernel_clippy(workspace)?)

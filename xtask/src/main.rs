@@ -2,6 +2,7 @@
 
 mod build;
 mod deny;
+mod deploy;
 mod elf;
 mod gate;
 mod launch;
@@ -65,6 +66,15 @@ enum Action {
         /// Build the daemon and the lab optimised
         #[arg(long)]
         release: bool,
+        /// Build the kernel object and the daemon alone, optimised and static, into `target/image`
+        #[arg(long, conflicts_with = "release")]
+        image: bool,
+    },
+    /// Render `deploy/netobs.yaml` from the chart
+    Manifests {
+        /// Write nothing; run the gate's checks of `deploy/`
+        #[arg(long)]
+        check: bool,
     },
     /// Install what is missing on this machine; the other commands do so by themselves
     Setup {
@@ -102,10 +112,19 @@ fn run(action: Action) -> Result<()> {
             launch::lab(&workspace, &mut progress, &run)
         }
         Action::Bench { bench } => launch::bench(&workspace, &mut progress, bench),
-        Action::Build { release } => {
+        Action::Build { release, image } => {
             let toolchain = setup::prepare(&workspace, &mut progress, Purpose::Build)?;
             build::kernel_object(&workspace, &mut progress, &toolchain)?;
-            build::user_side(&workspace, &mut progress, release)
+            if image {
+                build::image(&workspace, &mut progress)
+            } else {
+                build::user_side(&workspace, &mut progress, release)
+            }
+        }
+        Action::Manifests { check: false } => deploy::bless(&workspace, &mut progress),
+        Action::Manifests { check: true } => {
+            deploy::prepare(&workspace, &mut progress)?;
+            deploy::check(&workspace, &mut progress)
         }
         Action::Setup { purpose } => {
             let toolchain = setup::prepare(&workspace, &mut progress, purpose)?;

@@ -35,6 +35,9 @@ const LAB: &[Package] = &[
     Package { name: "socat", program: "socat" },
 ];
 
+/// Reads the systemd unit. (What else the checks of `deploy/` need is no package of the distribution.)
+pub const CHECK: &[Package] = &[Package { name: "systemd", program: "systemd-analyze" }];
+
 const BENCH: &[Package] = &[
     Package { name: "bpftrace", program: "bpftrace" },
     Package { name: "tcpdump", program: "tcpdump" },
@@ -45,7 +48,8 @@ const BENCH: &[Package] = &[
 pub fn for_purpose(purpose: Purpose) -> Vec<Package> {
     match purpose {
         Purpose::Build => Vec::new(),
-        Purpose::Lab | Purpose::Check => LAB.to_vec(),
+        Purpose::Lab => LAB.to_vec(),
+        Purpose::Check => [LAB, CHECK].concat(),
         Purpose::Bench => [LAB, BENCH].concat(),
     }
 }

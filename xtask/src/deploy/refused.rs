@@ -1,0 +1,62 @@
+//! Each check meets something wrong and has to refuse it: a check that cannot fail checks nothing.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail, ensure};
+
+use super::lint::KUBERNETES;
+use super::{Deploy, chart, image, lint, unit};
+
+/// Values that `values.schema.json` or a template refuses, and a part of what is said.
+const VALUES: [(&[&str], &str); 10] = [
+    (&["--set", "watchAllpods=true"], "watchAllpods"),
+    (&["--set", "metrics.network.enable=true"], "enable"),
+    (&["--set-string", "watchAllPods=yes"], "watchAllPods"),
+    (&["--set", "profile=privileged"], "profile"),
+    (&["--set", "ringKib=100"], "ringKib"),
+    (&["--set", "dnsPorts={1,2,3,4,5}"], "dnsPorts"),
+    (&["--set", "drainMs=1"], "drainMs"),
+    (&["--set", "image.digest=sha256:12"], "digest"),
+    (&["--set", "metrics.podMonitor.enabled=true"], "needs metrics.network.enabled"),
+    (&["--set", "serviceAccount.create=false"], "serviceAccount.name is needed"),
+];
+
+/// Runs all of them.
+pub fn check(deploy: &Deploy<'_>) -> Result<()> {
+    for (arguments, said) in VALUES {
+        expect(chart::render(deploy, arguments), said, &format!("helm template {}", arguments.join(" ")))?;
+    }
+    let good = chart::render(deploy, &[])?;
+    let misspelt = write(deploy, "misspelt.yaml", &good.replace("hostPID:", "hostPid:"))?;
+    for version in KUBERNETES {
+        let result = lint::kubernetes(deploy, version, &[&misspelt]).map(drop);
+        expect(result, "hostPid", &format!("an unknown field in Kubernetes {version}"))?;
+    }
+    // A field that came with 1.30: the two versions are really two.
+    let newer = chart::render(deploy, &["--set", "appArmorProfile.type=Unconfined"])?;
+    let newer = write(deploy, "newer.yaml", &newer)?;
+    lint::kubernetes(deploy, KUBERNETES[1], &[&newer])?;
+    expect(lint::kubernetes(deploy, KUBERNETES[0], &[&newer]), "appArmorProfile", "a field that is too new")?;
+
+    let twice = write(deploy, "twice.yaml", "a: 1\na: 2\n")?;
+    expect(lint::yaml(deploy, &[&twice]), "duplication", "a key given twice")?;
+    let latest = write(deploy, "Dockerfile.latest", "FROM debian:latest\n")?;
+    expect(image::lint(deploy, &latest), "DL3007", "an image without a version")?;
+    let text = deploy.read(unit::FILE)?.replace("ProtectSystem=", "ProtectSysten=");
+    expect(unit::verify(&unit::write(deploy, "misspelt.service", &text)?), "ProtectSysten", "an unknown directive")
+}
+
+fn write(deploy: &Deploy<'_>, name: &str, text: &str) -> Result<PathBuf> {
+    let path = deploy.rendered.join(name);
+    fs::write(&path, text)?;
+    Ok(path)
+}
+
+/// The check has to fail, and to say why.
+fn expect<T>(result: Result<T>, said: &str, what: &str) -> Result<()> {
+    let Err(error) = result else { bail!("{what}: should have been refused") };
+    let text = format!("{error:#}");
+    ensure!(text.contains(said), "{what}: refused, but without a word of {said:?}:\n{text}");
+    Ok(())
+}
