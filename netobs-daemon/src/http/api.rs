@@ -60,6 +60,7 @@ impl Api {
         let streams = Arc::new(StreamSlots::new(limits.stream_clients));
         let collector = ApiCollector {
             publisher: Arc::clone(&publisher),
+            source: Arc::clone(&source),
             streams: Arc::clone(&streams),
             readiness: Arc::clone(&readiness),
         };

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use crate::event::observation::{Kind, Severity};
 use crate::http::api::Api;
 use crate::http::memory;
+use crate::http::metrics::node::NodeMetrics;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::readiness::ReadyView;
@@ -21,6 +22,9 @@ use crate::pipeline::history::CLASS_NAMES;
 pub trait StatusSource: Send + Sync {
     /// State of this moment. Called for each request: cheap, and without waiting for anything.
     fn node_status(&self) -> NodeStatus;
+
+    /// The same in numbers. Called for each scrape: as cheap.
+    fn node_metrics(&self) -> NodeMetrics;
 }
 
 /// Everything about this daemon.
