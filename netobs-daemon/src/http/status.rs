@@ -15,6 +15,7 @@ use crate::http::metrics::node::NodeMetrics;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::readiness::ReadyView;
+use crate::http::scrape::ScrapeStatus;
 use crate::pipeline::LedgerView;
 use crate::pipeline::history::CLASS_NAMES;
 
@@ -52,6 +53,9 @@ pub struct Status {
     pub history: Vec<HistoryStatus>,
     /// Clients of the event stream.
     pub streams: StreamStatus,
+    /// The listener for metrics over the network; absent: there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics_listener: Option<ScrapeStatus>,
     /// Resident memory of the daemon, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resident_bytes: Option<u64>,
@@ -218,6 +222,7 @@ impl Api {
                 })
                 .collect(),
             streams: self.streams.status(store.lagged()),
+            metrics_listener: self.scrape.status(),
             resident_bytes: memory::resident_bytes(),
         }
     }

@@ -9,6 +9,7 @@ mod events;
 mod ledger;
 pub mod node;
 mod process;
+mod scrape;
 mod write;
 
 use std::fmt;
@@ -24,6 +25,7 @@ use crate::http::api::{Api, StreamSlots};
 use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::readiness::Readiness;
+use crate::http::scrape::ScrapeStats;
 use crate::http::status::StatusSource;
 use crate::pipeline::Publisher;
 
@@ -38,12 +40,18 @@ pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; char
     )),
 ))]
 pub async fn metrics(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
-    Query::parse(&uri, &[])?;
+    respond(&api, &uri, &headers).map_err(|problem| *problem)
+}
+
+/// All metrics, in the format that the client wants.
+pub(crate) fn respond(api: &Api, uri: &Uri, headers: &HeaderMap) -> Result<Response, Box<Problem>> {
+    Query::parse(uri, &[]).map_err(|bad| Box::new(Problem::from(bad)))?;
     let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let openmetrics = accept.into_iter().any(classic::wants_openmetrics);
     let text = api
         .exposition()
-        .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written"))?;
+        .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written"))
+        .map_err(Box::new)?;
     let (kind, text) =
         if openmetrics { (OPENMETRICS, text) } else { (classic::CONTENT_TYPE, classic::from_openmetrics(&text)) };
     // A cache must not give one scraper's format to another.
@@ -65,6 +73,7 @@ pub struct ApiCollector {
     pub(crate) source: Arc<dyn StatusSource>,
     pub(crate) streams: Arc<StreamSlots>,
     pub(crate) readiness: Arc<Readiness>,
+    pub(crate) scrape: Arc<ScrapeStats>,
 }
 
 impl fmt::Debug for ApiCollector {
@@ -81,6 +90,7 @@ impl Collector for ApiCollector {
         dns::encode(out, self.publisher.tally())?;
         node::encode(out, &self.source.node_metrics(), self.publisher.clock())?;
         api::encode(out, self)?;
+        scrape::encode(out, &self.scrape)?;
         process::encode(out)
     }
 }

@@ -3,6 +3,7 @@
 
 mod metrics;
 mod requests;
+mod scrape;
 mod streams;
 
 use std::net::SocketAddr;
