@@ -215,4 +215,4 @@ fn own(node: &str) -> Result<Current, CertificateError> {
 
 #[cfg(test)]
 #[path = "certificate_tests.rs"]
-pub(crate) mod tests;
+mod tests;

@@ -85,7 +85,7 @@ impl ScrapeStats {
     }
 
     /// Says where the listener is.
-    pub(super) fn listens(&self, address: SocketAddr, certificates: Arc<Certificates>) {
+    pub(crate) fn listens(&self, address: SocketAddr, certificates: Arc<Certificates>) {
         // There is one listener in a process.
         let _ = self.listener.set((address, certificates));
     }

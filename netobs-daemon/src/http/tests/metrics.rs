@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::{Server, Setup};
+use crate::http::scrape::{CertificateSource, Certificates};
 use crate::pipeline::samples;
 
 const BEGIN: &str = "<!-- families: begin -->\n";
@@ -74,8 +76,10 @@ fn table(families: &BTreeMap<String, Family>) -> String {
 /// A server of which each family has a sample.
 async fn busy() -> Server {
     let server = Server::start(Setup::default()).await;
-    server.publisher.ledger().set_kernel(std::sync::Arc::new(Idle));
+    server.publisher.ledger().set_kernel(Arc::new(Idle));
     server.publisher.ledger().decoded(LEDGER);
+    let certificates = Certificates::new(CertificateSource::SelfSigned { node: "node-a".into() }).unwrap();
+    server.api.scrape.listens(([127, 0, 0, 1], 7118).into(), Arc::new(certificates));
     server.drops(3);
     server.publisher.publish(samples::dns("shop", "cart", true), None, &[]);
     server

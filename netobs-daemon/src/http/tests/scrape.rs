@@ -19,8 +19,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::{Connection, Server, Setup};
 use crate::http::scrape::{
-    CertificateSource, Certificates, Reviews, ScrapeLimits, ScrapeParts, ScrapeResult, Token, Verdict,
-    certificate::tests::pem, serve,
+    CertificateSource, Certificates, Reviews, ScrapeLimits, ScrapeParts, ScrapeResult, Token, Verdict, serve,
 };
 
 /// The API server.
@@ -58,8 +57,8 @@ struct Scraped {
 fn write_pair(directory: &tempfile::TempDir) -> CertificateDer<'static> {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
-    std::fs::write(directory.path().join("tls.crt"), pem("CERTIFICATE", certificate.der())).unwrap();
-    std::fs::write(directory.path().join("tls.key"), pem("PRIVATE KEY", &key.serialize_der())).unwrap();
+    std::fs::write(directory.path().join("tls.crt"), certificate.pem()).unwrap();
+    std::fs::write(directory.path().join("tls.key"), key.serialize_pem()).unwrap();
     certificate.der().clone()
 }
 
