@@ -6,6 +6,7 @@ pub mod cargo_tools;
 pub mod choice;
 pub mod packages;
 pub mod probe;
+pub mod promtool;
 pub mod toolchain;
 
 use anyhow::Result;
@@ -21,6 +22,7 @@ pub fn prepare(workspace: &Workspace, progress: &mut Progress, purpose: Purpose)
     let toolchain = toolchain::ensure(workspace, progress)?;
     if purpose == Purpose::Check {
         cargo_tools::ensure(workspace, progress)?;
+        promtool::ensure(workspace, progress)?;
     }
     Ok(toolchain)
 }
