@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use crate::cluster::MetadataSource;
 use crate::flow::FlowLimits;
 use crate::http::listen::ListenConfig;
+use crate::http::scrape::ScrapeConfig;
 
 /// Flags of `netobs run`.
 #[derive(Args, Clone, Debug)]
@@ -22,6 +23,16 @@ pub struct RunArgs {
     /// A name that the Host header may carry beside loopback ones.
     #[arg(long = "allow-host", value_name = "NAME")]
     allow_hosts: Vec<String>,
+    /// Address at which Prometheus may scrape /metrics over the network, with TLS and a token of the cluster; `none`: not at
+    /// all.
+    #[arg(long, env = "NETOBS_METRICS_LISTEN", default_value = "none", value_name = "ADDRESS")]
+    metrics_listen: String,
+    /// Certificate chain of that listener, PEM; read again when it changes. Default: one that it makes for itself.
+    #[arg(long, requires = "metrics_tls_key", value_name = "PATH")]
+    metrics_tls_cert: Option<PathBuf>,
+    /// Key of the certificate, PEM.
+    #[arg(long, requires = "metrics_tls_cert", value_name = "PATH")]
+    metrics_tls_key: Option<PathBuf>,
     /// Name of this node in the cluster; default: the host name.
     #[arg(long, env = "NODE_NAME", value_name = "NAME")]
     node_name: Option<String>,
@@ -97,6 +108,8 @@ pub enum Feature {
 pub struct Config {
     /// Where to listen.
     pub listen: ListenConfig,
+    /// The metrics over the network, if wanted.
+    pub scrape: Option<ScrapeConfig>,
     /// Node name, if given.
     pub node_name: Option<String>,
     /// Where names come from.
@@ -132,6 +145,18 @@ pub enum ConfigError {
     /// The listen address.
     #[error("--listen: {0:?} is no address and port such as 127.0.0.1:7117, nor `none`")]
     Listen(String),
+    /// The address of the metrics listener.
+    #[error("--metrics-listen: {0:?} is no address and port such as 0.0.0.0:7118, nor `none`")]
+    MetricsListen(String),
+    /// Nobody could say who may read.
+    #[error(
+        "--metrics-listen: only the cluster can say who may read the metrics over the network, and {0}; leave the listener \
+         out (the loopback address serves /metrics, too) or give a --kubeconfig"
+    )]
+    MetricsNobodyDecides(&'static str),
+    /// A certificate for nothing.
+    #[error("--metrics-tls-cert and --metrics-tls-key are for --metrics-listen, which is not given")]
+    MetricsCertificate,
     /// Neither socket.
     #[error("--listen none and --unix-socket none leave nobody who could ask: give one of them")]
     Nowhere,
@@ -164,8 +189,11 @@ impl TryFrom<RunArgs> for Config {
             (None, Some(path)) => MetadataSource::Api { kubeconfig: Some(path), watch_all_pods: args.watch_all_pods },
             (None, None) => MetadataSource::detect(args.watch_all_pods),
         };
+        let files = args.metrics_tls_cert.zip(args.metrics_tls_key);
+        let scrape = scrape(&args.metrics_listen, files, &metadata)?;
         Ok(Self {
             listen: ListenConfig { tcp, unix, extra_hosts: args.allow_hosts },
+            scrape,
             node_name: args.node_name,
             metadata,
             scope: args.scope,
@@ -177,6 +205,27 @@ impl TryFrom<RunArgs> for Config {
             debug_programs: args.debug_programs,
             drain: Duration::from_millis(args.drain_ms),
         })
+    }
+}
+
+/// The listener for metrics, where one is wanted and somebody can decide who may read.
+fn scrape(
+    listen: &str,
+    files: Option<(PathBuf, PathBuf)>,
+    metadata: &MetadataSource,
+) -> Result<Option<ScrapeConfig>, ConfigError> {
+    if listen == "none" {
+        return if files.is_some() { Err(ConfigError::MetricsCertificate) } else { Ok(None) };
+    }
+    let listen = listen.parse().map_err(|_| ConfigError::MetricsListen(listen.to_owned()))?;
+    match metadata {
+        MetadataSource::Api { kubeconfig, .. } => {
+            Ok(Some(ScrapeConfig { listen, files, kubeconfig: kubeconfig.clone() }))
+        }
+        MetadataSource::File(_) => Err(ConfigError::MetricsNobodyDecides("names come from a file")),
+        MetadataSource::None => {
+            Err(ConfigError::MetricsNobodyDecides("there is no API server (--no-metadata, or none found)"))
+        }
     }
 }
 
@@ -242,6 +291,11 @@ mod tests {
             (&["--drop-burst", "0"], "drop-burst"),
             (&["--without", "tcx,colour"], "possible values: tcx, netfilter"),
             (&["--dns-port", "1", "--dns-port", "2", "--dns-port", "3", "--dns-port", "4", "--dns-port", "5"], "four"),
+            (&["--no-metadata", "--metrics-listen", "here:x"], "0.0.0.0:7118"),
+            (&["--no-metadata", "--metrics-listen", "0.0.0.0:7118"], "there is no API server"),
+            (&["--metadata-file", "a", "--metrics-listen", "0.0.0.0:7118"], "names come from a file"),
+            (&["--kubeconfig", "a", "--metrics-tls-cert", "a", "--metrics-tls-key", "b"], "for --metrics-listen"),
+            (&["--metrics-listen", "0.0.0.0:7118", "--metrics-tls-cert", "a"], "--metrics-tls-key"),
             (&["--metadata-file", "a", "--kubeconfig", "b"], "cannot be used with"),
         ] {
             let error = parse(arguments).unwrap_err();

@@ -5,6 +5,7 @@ mod classifier_hooks;
 mod names;
 mod pipeline;
 mod programs;
+mod scrape;
 mod status;
 
 use std::sync::Arc;
@@ -37,10 +38,14 @@ pub async fn run(config: Config) -> Result<()> {
     let mut signals = Signals::new()?;
     // Sockets first: a mistake in the configuration shows before anything is attached.
     let listeners = http::listen::bind(&config.listen).await?;
+    let node = cluster::node_name(config.node_name.as_deref());
+    let scrape = match &config.scrape {
+        Some(wanted) => Some(scrape::bind(wanted, &node).await?),
+        None => None,
+    };
     let facts = Facts::read().context("the kernel's BTF cannot be read")?;
     let own_netns = scope::own_netns().context("the daemon's own network namespace is unknown")?;
 
-    let node = cluster::node_name(config.node_name.as_deref());
     let readiness = Readiness::new();
     let programs_ready = readiness.latch("programs", "the kernel programs are being loaded");
     let metadata_ready = readiness.latch("metadata", "the cluster's objects are being listed");
@@ -109,6 +114,7 @@ pub async fn run(config: Config) -> Result<()> {
     );
     let server = http::serve(listeners, &api, ServeLimits { drain: config.drain, ..ServeLimits::default() });
     announce(&server, &node);
+    let scrape = scrape.map(|bound| bound.serve(&api, config.drain)).transpose()?;
 
     let settled = attacher.settled();
     tokio::spawn(async move {
@@ -124,7 +130,8 @@ pub async fn run(config: Config) -> Result<()> {
         () = attacher.failed() => Some("the thread that attaches programs ended unexpectedly"),
     };
     kernel.detach();
-    let drain = Drain { pipeline: failure.is_none().then_some(pipeline), server, shutdown, limit: config.drain };
+    let drain =
+        Drain { pipeline: failure.is_none().then_some(pipeline), server, scrape, shutdown, limit: config.drain };
     drain.run(&mut signals).await;
     attacher.stop().await;
     match failure {
@@ -139,6 +146,7 @@ pub async fn run(config: Config) -> Result<()> {
 struct Drain {
     pipeline: Option<pipeline::Pipeline>,
     server: http::ServeHandle,
+    scrape: Option<tokio::task::JoinHandle<()>>,
     shutdown: CancellationToken,
     limit: Duration,
 }
@@ -153,7 +161,12 @@ impl Drain {
                 pipeline.finish().await;
             }
             self.shutdown.cancel();
-            self.server.drained().await
+            let cut = self.server.drained().await;
+            if let Some(scrape) = self.scrape {
+                // An error is a panic, which was logged.
+                let _ = scrape.await;
+            }
+            cut
         };
         tokio::select! {
             cut = drained => if cut > 0 {

@@ -5,9 +5,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use netobs_common::names;
 
 use super::classifier_hooks::TCX;
-use crate::cluster::{ClusterHandle, Feed, Phase};
+use crate::cluster::{ClusterHandle, Feed, FeedState, Phase};
 use crate::config::Config;
 use crate::flow::{FlowLimits, FlowStats};
+use crate::http::metrics::node::{FeedMetrics, NodeMetrics};
 use crate::http::status::{HookStatus, InterfaceStatus, Limit, MetadataStatus, NodeStatus, PodCoverage, StatusSource};
 use crate::net::PlacesReader;
 use crate::resolve::{Directory as _, Places as _};
@@ -139,6 +140,20 @@ impl Shared {
         }
     }
 
+    fn feeds(&self) -> Vec<FeedMetrics> {
+        let state = self.cluster.state();
+        let metrics = |feed: &FeedState| FeedMetrics {
+            name: feed.feed.name(),
+            synced: feed.phase == Phase::Synced,
+            objects: feed.objects as u64,
+            lists: feed.lists,
+            failures: feed.failures,
+            undecodable: feed.undecodable,
+            heard_boot_ns: feed.heard_boot_ns,
+        };
+        state.feeds.iter().map(metrics).collect()
+    }
+
     fn limits(&self) -> Vec<Limit> {
         let flow = *self.flow.read().unwrap_or_else(PoisonError::into_inner);
         let limit = |name: &str, limit: u64, used: Option<u64>, refused: Option<u64>| Limit {
@@ -170,6 +185,28 @@ impl StatusSource for Shared {
             metadata: self.metadata(),
             limits: self.limits(),
             bpf_map_bytes: self.map_bytes,
+        }
+    }
+
+    fn node_metrics(&self) -> NodeMetrics {
+        let attached = self.hooks.iter().filter(|hook| hook.attached).count();
+        let (interfaces, whole) = {
+            let interfaces = self.interfaces.read().unwrap_or_else(PoisonError::into_inner);
+            (interfaces.len(), interfaces.iter().filter(|interface| interface.why_not.is_none()).count())
+        };
+        let flow = *self.flow.read().unwrap_or_else(PoisonError::into_inner);
+        let (namespaces, unobserved) = *self.scope.read().unwrap_or_else(PoisonError::into_inner);
+        let state = self.cluster.state();
+        NodeMetrics {
+            kernel: self.kernel.clone(),
+            hooks: (attached as u64, (self.hooks.len() - attached) as u64),
+            interfaces: (whole as u64, (interfaces - whole) as u64),
+            rings: [names::RING_DROP, names::RING_DNS].map(|ring| (ring, self.ring_bytes)).into(),
+            map_bytes: self.map_bytes,
+            evicted: (flow.evicted_packets, flow.evicted_references),
+            namespaces: (namespaces as u64, unobserved as u64),
+            feeds: self.feeds(),
+            lookups: (state.owner_lookups, state.owner_lookup_failures),
         }
     }
 }

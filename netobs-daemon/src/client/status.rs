@@ -94,6 +94,20 @@ pub fn tables(status: &Status) -> String {
         "\nStream clients: {} of {}, {} refused, {} events missed by slow ones",
         streams.clients, streams.max_clients, streams.refused, streams.missed
     );
+    if let Some(listener) = &status.metrics_listener {
+        let _ = writeln!(
+            text,
+            "Metrics on https://{}/metrics, certificate: {}{}{}",
+            clean(&listener.address),
+            clean(&listener.certificate),
+            listener.certificate_expires.as_ref().map(|time| format!(", until {}", clean(time))).unwrap_or_default(),
+            listener
+                .certificate_problem
+                .as_ref()
+                .map(|why| format!("; NOT RENEWED: {}", clean(why)))
+                .unwrap_or_default()
+        );
+    }
     text
 }
 

@@ -70,11 +70,15 @@ impl Keeper {
                 self.state.enter(feed, Phase::Synced, now);
                 self.state.of(feed, |state| {
                     state.lists += 1;
+                    state.heard_boot_ns = Some(now);
                     state.undecodable += undecodable;
                 });
             }
             News::Changed { change, seen } => self.change(change, seen),
-            News::Well { feed } => self.state.enter(feed, Phase::Synced, now),
+            News::Well { feed } => {
+                self.state.enter(feed, Phase::Synced, now);
+                self.state.of(feed, |state| state.heard_boot_ns = Some(now));
+            }
             News::Trouble { feed, message, forbidden } => {
                 let known = self.state.feed(feed).is_some_and(|state| state.lists > 0);
                 let before = self.state.feed(feed).map(|state| state.phase);

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+mod access;
 mod file;
 pub mod index;
 mod keeper;
@@ -18,6 +19,7 @@ pub mod object;
 pub mod state;
 mod watch;
 
+pub use access::{Access, AccessReviews, ReviewError};
 pub use file::FileError;
 pub use index::Snapshot;
 pub use state::{ClusterState, Feed, FeedState, Phase};

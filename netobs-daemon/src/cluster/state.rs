@@ -67,6 +67,9 @@ pub struct FeedState {
     pub failures: u64,
     /// Whole lists received so far.
     pub lists: u64,
+    /// When a list or a watch was last accepted, `CLOCK_BOOTTIME` nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heard_boot_ns: Option<u64>,
     /// Objects that could not be decoded and were left out.
     pub undecodable: u64,
     /// Objects known now (of the type: `node` and `nodes` share theirs).
@@ -99,6 +102,7 @@ impl ClusterState {
             last_error: None,
             failures: 0,
             lists: 0,
+            heard_boot_ns: None,
             undecodable: 0,
             objects: 0,
         });

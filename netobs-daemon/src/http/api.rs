@@ -1,5 +1,6 @@
 //! What the handlers see.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::metrics::ApiCollector;
 use crate::http::readiness::Readiness;
+use crate::http::scrape::ScrapeStats;
 use crate::http::status::{StatusSource, StreamStatus};
 use crate::pipeline::Publisher;
 
@@ -19,6 +21,7 @@ pub struct Api {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) source: Arc<dyn StatusSource>,
     pub(crate) streams: Arc<StreamSlots>,
+    pub(crate) scrape: Arc<ScrapeStats>,
     pub(crate) registry: Registry,
     pub(crate) heartbeat: Duration,
     pub(crate) shutdown: CancellationToken,
@@ -58,18 +61,36 @@ impl Api {
     pub fn new(parts: ApiParts, limits: ApiLimits) -> Arc<Self> {
         let ApiParts { publisher, readiness, source, mut registry, shutdown } = parts;
         let streams = Arc::new(StreamSlots::new(limits.stream_clients));
+        let scrape = Arc::new(ScrapeStats::default());
         let collector = ApiCollector {
             publisher: Arc::clone(&publisher),
+            source: Arc::clone(&source),
             streams: Arc::clone(&streams),
             readiness: Arc::clone(&readiness),
+            scrape: Arc::clone(&scrape),
         };
         registry.register_collector(Box::new(collector));
-        Arc::new(Self { publisher, readiness, source, streams, registry, heartbeat: limits.heartbeat, shutdown })
+        Arc::new(Self {
+            publisher,
+            readiness,
+            source,
+            streams,
+            scrape,
+            registry,
+            heartbeat: limits.heartbeat,
+            shutdown,
+        })
     }
 
     /// The token that ends streams and connections.
     pub const fn shutdown(&self) -> &CancellationToken {
         &self.shutdown
+    }
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").finish_non_exhaustive()
     }
 }
 

@@ -16,6 +16,7 @@ pub mod problem;
 pub mod query;
 pub mod readiness;
 pub mod router;
+pub mod scrape;
 pub mod serve;
 pub mod status;
 pub mod stream;

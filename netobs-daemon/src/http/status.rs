@@ -11,9 +11,11 @@ use utoipa::ToSchema;
 use crate::event::observation::{Kind, Severity};
 use crate::http::api::Api;
 use crate::http::memory;
+use crate::http::metrics::node::NodeMetrics;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::readiness::ReadyView;
+use crate::http::scrape::ScrapeStatus;
 use crate::pipeline::LedgerView;
 use crate::pipeline::history::CLASS_NAMES;
 
@@ -21,6 +23,9 @@ use crate::pipeline::history::CLASS_NAMES;
 pub trait StatusSource: Send + Sync {
     /// State of this moment. Called for each request: cheap, and without waiting for anything.
     fn node_status(&self) -> NodeStatus;
+
+    /// The same in numbers. Called for each scrape: as cheap.
+    fn node_metrics(&self) -> NodeMetrics;
 }
 
 /// Everything about this daemon.
@@ -48,6 +53,9 @@ pub struct Status {
     pub history: Vec<HistoryStatus>,
     /// Clients of the event stream.
     pub streams: StreamStatus,
+    /// The listener for metrics over the network; absent: there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics_listener: Option<ScrapeStatus>,
     /// Resident memory of the daemon, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resident_bytes: Option<u64>,
@@ -214,6 +222,7 @@ impl Api {
                 })
                 .collect(),
             streams: self.streams.status(store.lagged()),
+            metrics_listener: self.scrape.status(),
             resident_bytes: memory::resident_bytes(),
         }
     }

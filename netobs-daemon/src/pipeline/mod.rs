@@ -16,6 +16,7 @@ pub mod publisher;
 pub mod reader;
 pub mod store;
 pub mod sums;
+pub mod tally;
 
 pub use clock::WallClock;
 pub use filter::{Filter, PodFilter};
@@ -27,6 +28,7 @@ pub use publisher::Publisher;
 pub use reader::{Batch, Reader};
 pub use store::{Order, Page, Store};
 pub use sums::LedgerView;
+pub use tally::Tally;
 
 #[cfg(test)]
 pub(crate) mod samples;

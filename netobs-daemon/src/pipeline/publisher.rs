@@ -11,6 +11,7 @@ use crate::pipeline::history::{CLASSES, class_of};
 use crate::pipeline::id::Origin;
 use crate::pipeline::ledger::Ledger;
 use crate::pipeline::store::Store;
+use crate::pipeline::tally::Tally;
 use netobs_common::counters::family;
 
 /// The one way into the store.
@@ -24,6 +25,7 @@ pub struct Publisher {
     state: Mutex<State>,
     events: [AtomicU64; CLASSES],
     unresolved: AtomicU64,
+    tally: Tally,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,7 @@ impl Publisher {
             state: Mutex::new(State { next_seq: 1, evidence: Evidence::new(CAPACITY), scratch: Vec::new() }),
             events: Default::default(),
             unresolved: AtomicU64::new(0),
+            tally: Tally::default(),
         }
     }
 
@@ -97,6 +100,7 @@ impl Publisher {
         }
         self.store.push(Arc::clone(&frame));
         drop(state);
+        self.tally.count(&observation);
         self.events[class_of(frame.kind, frame.severity)].fetch_add(1, Ordering::Relaxed);
         if observation.coalesced {
             self.ledger.summary(family, observation.count);
@@ -134,6 +138,11 @@ impl Publisher {
     /// Events published per class, see [`class_of`].
     pub fn events(&self) -> [u64; CLASSES] {
         self.events.each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// What the events stand for.
+    pub const fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// References to evidence that were not known (any more).

@@ -7,6 +7,7 @@ pub mod choice;
 pub mod packages;
 pub mod probe;
 pub mod python_tools;
+pub mod promtool;
 pub mod toolchain;
 
 use anyhow::Result;
@@ -23,6 +24,7 @@ pub fn prepare(workspace: &Workspace, progress: &mut Progress, purpose: Purpose)
     if purpose == Purpose::Check {
         cargo_tools::ensure(workspace, progress)?;
         python_tools::ensure(workspace, progress)?;
+        promtool::ensure(workspace, progress)?;
     }
     Ok(toolchain)
 }

@@ -29,7 +29,7 @@ pub enum ClientError {
 }
 
 /// A client from a kubeconfig, else from `KUBECONFIG`, `~/.kube/config` or the pod's service account.
-pub(super) async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
+pub(in crate::cluster) async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
     let mut config = match kubeconfig {
         Some(path) => {
             let failed = |reason: String| ClientError::Kubeconfig { path: path.to_owned(), reason };

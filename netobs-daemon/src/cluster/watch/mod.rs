@@ -20,6 +20,7 @@ mod news;
 mod stream;
 
 pub use client::ClientError;
+pub(super) use client::connect;
 pub(super) use news::{Change, News};
 use stream::{Follower, Watched};
 

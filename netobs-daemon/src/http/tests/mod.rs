@@ -1,7 +1,9 @@
 //! The real router on a real TCP listener and a unix socket.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod metrics;
 mod requests;
+mod scrape;
 mod streams;
 
 use std::net::SocketAddr;
@@ -16,6 +18,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::http::metrics::node::{FeedMetrics, NodeMetrics};
 use crate::http::status::{HookStatus, NodeStatus, StatusSource};
 use crate::http::{Api, ApiLimits, ApiParts, ListenConfig, Readiness, ServeHandle, ServeLimits, bind, serve};
 use crate::pipeline::{HistoryLimits, Publisher, samples};
@@ -35,6 +38,25 @@ impl StatusSource for FixedStatus {
                 hook("netfilter FORWARD ipv4", false, "EINVAL: the kernel has no netfilter links"),
             ],
             ..NodeStatus::default()
+        }
+    }
+
+    fn node_metrics(&self) -> NodeMetrics {
+        let feed = FeedMetrics {
+            name: "pods",
+            synced: true,
+            objects: 3,
+            lists: 1,
+            failures: 0,
+            undecodable: 0,
+            heard_boot_ns: Some(1),
+        };
+        NodeMetrics {
+            kernel: "6.18.0".into(),
+            rings: vec![("NETOBS_DROPS", 2 << 20)],
+            map_bytes: Some(8 << 20),
+            feeds: vec![feed],
+            ..NodeMetrics::default()
         }
     }
 }
@@ -138,12 +160,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Status and body; the server is to close the connection.
-    async fn answer(mut self) -> (u16, String) {
+    async fn answer(self) -> (u16, String) {
+        let (head, body) = self.whole().await;
+        (head.get(9..12).and_then(|code| code.parse().ok()).unwrap_or(0), body)
+    }
+
+    /// Head and body; the server is to close the connection.
+    async fn whole(mut self) -> (String, String) {
         let mut bytes = Vec::new();
         timeout(Duration::from_secs(10), self.0.read_to_end(&mut bytes)).await.expect("an answer in time").unwrap();
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        (head.get(9..12).and_then(|code| code.parse().ok()).unwrap_or(0), body.to_owned())
+        match text.split_once("\r\n\r\n") {
+            Some((head, body)) => (format!("{head}\r\n"), body.to_owned()),
+            None => (text, String::new()),
+        }
     }
 
     /// Begins a stream and reads the answer's head, in lower case.

@@ -131,7 +131,6 @@ async fn readiness_status_and_metrics() {
         "netobs_records_decoded_total{family=\"drop\"} 1",
         "netobs_stream_clients 0",
         "netobs_ready 1",
-        "# EOF",
     ] {
         assert!(metrics.lines().any(|one| one == line), "{line} in\n{metrics}");
     }

@@ -6,26 +6,29 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::{BodyExt, Collected, Full, Limited, StreamBody};
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::Shared;
 use super::fault::StreamingLists;
 use super::request::{Query, Selection, Target};
 use super::status::{self, Shape, status};
 use super::store::{Resource, Snapshot, serves_group};
 use super::watch::{self, WatchRequest};
+use super::{Shared, lock};
 
 /// A watch without `timeoutSeconds`: real servers choose between 30 and 60 minutes.
 const WATCH_TIMEOUT: u64 = 1800;
+
+/// Largest review that is read.
+const REVIEW_LIMIT: usize = 1 << 20;
 
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Answers one request, misbehaving as far as it was told to.
 pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
-    let uri = request.uri();
+    let uri = request.uri().clone();
     shared.note(format!("{} {uri}", request.method()));
     let faults = shared.faults();
     if !faults.delay.is_zero() {
@@ -34,11 +37,13 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
     if let Some((code, body)) = faults.failure {
         return plain(code, body);
     }
+    if request.method() == Method::POST {
+        let body = Limited::new(request.into_body(), REVIEW_LIMIT).collect().await.map(Collected::to_bytes);
+        let answer = body.ok().and_then(|body| lock(&shared.reviews).answer(uri.path(), &body));
+        return answer.map_or_else(method_not_allowed, |(code, body)| json_body(code, &body));
+    }
     if request.method() != Method::GET {
-        return failure(
-            405,
-            &status(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"),
-        );
+        return method_not_allowed();
     }
     let accept = request.headers().get("accept").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let shape = Shape::of(accept);
@@ -72,6 +77,11 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
             }
         }
     }
+}
+
+fn method_not_allowed() -> Response<Body> {
+    let message = "the server does not allow this method on the requested resource";
+    failure(405, &status(405, "MethodNotAllowed", message))
 }
 
 fn list(shared: &Shared, resource: &Resource, selection: &Selection, shape: Shape, query: &Query) -> Response<Body> {

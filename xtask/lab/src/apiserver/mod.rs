@@ -2,11 +2,13 @@
 //!
 //! It listens on 127.0.0.1 inside the node's namespace and runs in a thread of the lab's process. It serves what
 //! `store::KINDS` lists: GET of collections (selectors, limit and continue, resource versions), of single
-//! objects, both also as `PartialObjectMetadata`, and watches (bookmarks, streaming lists, 410, time-outs).
+//! objects, both also as `PartialObjectMetadata`, and watches (bookmarks, streaming lists, 410, time-outs); and POST of
+//! `TokenReview`s and `SubjectAccessReview`s.
 
 mod answer;
 mod fault;
 mod request;
+mod reviews;
 mod serve;
 mod status;
 mod store;
@@ -25,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub use fault::StreamingLists;
 
 use fault::Faults;
+use reviews::Reviews;
 use serve::Server;
 use store::Store;
 
@@ -58,6 +61,7 @@ struct Shared {
     store: Mutex<Store>,
     changed: tokio::sync::watch::Sender<u64>,
     faults: Mutex<Faults>,
+    reviews: Mutex<Reviews>,
     requests: Mutex<VecDeque<String>>,
     cut: Mutex<CancellationToken>,
 }
@@ -110,6 +114,7 @@ impl ApiServer {
             store: Mutex::new(Store::new()),
             changed: tokio::sync::watch::Sender::new(0),
             faults: Mutex::default(),
+            reviews: Mutex::default(),
             requests: Mutex::default(),
             cut: Mutex::default(),
         });
@@ -188,6 +193,16 @@ impl ApiServer {
     /// Requests so far (method, path and query), oldest first; the last ten thousand.
     pub fn requests(&self) -> Vec<String> {
         lock(&self.shared.requests).iter().cloned().collect()
+    }
+
+    /// From now on this token is this user's, as a `TokenReview` is told.
+    pub fn know_token(&self, token: &str, user: &str) {
+        lock(&self.shared.reviews).know(token, user);
+    }
+
+    /// From now on this user may `get` this path, as a `SubjectAccessReview` is told.
+    pub fn allow_path(&self, user: &str, path: &str) {
+        lock(&self.shared.reviews).allow(user, path);
     }
 
     /// Goes away (connections are cut, new ones refused) or comes back at the same address.

@@ -17,3 +17,11 @@ pub fn skip_without(test: &str, programs: &[(&str, &str)]) -> bool {
     }
     reason.is_some()
 }
+
+/// The daemon's binary: `NETOBS_BIN`, else `target/PROFILE/netobs`, seen from `target/PROFILE/deps/TEST-HASH`.
+pub fn netobs() -> std::path::PathBuf {
+    let beside = || Some(std::env::current_exe().ok()?.parent()?.parent()?.join("netobs"));
+    let path = std::env::var_os("NETOBS_BIN").map(Into::into).or_else(beside);
+    path.filter(|path: &std::path::PathBuf| path.is_file())
+        .expect("a daemon: cargo build -p netobs-daemon, or NETOBS_BIN")
+}
