@@ -2,6 +2,9 @@
 
 use crate::counters::family;
 
+/// No drop reason.
+pub const NO_REASON: u32 = u32::MAX;
+
 /// Set before loading, read-only afterwards.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,25 +24,43 @@ pub struct Knobs {
     pub scope_all: u32,
     /// UDP ports of DNS servers, host byte order; unused entries repeat the first.
     pub dns_ports: [u16; 4],
+    /// Drop reasons (numbers of the running kernel) of fragments that could not be put together. Such packets waited in a
+    /// queue and have no interface any more (`struct inet_frag_queue`), so they are told without a namespace. Unused
+    /// entries are [`NO_REASON`].
+    pub fragment_reasons: [u32; 4],
     /// 1: DNS is looked at.
     pub dns: u32,
+    /// 1: ICMP errors about packets' sizes are looked at.
+    pub mtu: u32,
+    /// 1: TCP resets are looked at.
+    pub resets: u32,
     /// 1: `skb:kfree_skb` has a fourth argument, the receiving socket (since 6.11).
     pub rx_socket: u32,
+    /// 1: `tcp:tcp_send_reset` has a third argument, the reason (since 6.10).
+    pub reset_reason: u32,
+    /// Zero.
+    pub padding: u32,
 }
 
 impl Knobs {
     /// Defaults; `own_netns` is to be filled in.
     pub const DEFAULT: Self = Self {
         window_ns: 1_000_000_000,
-        burst: [16, 2048],
-        calm: [0, 1024],
+        // A drop, an ICMP error and a reset say by a few what there is to say; DNS messages each ask something else.
+        burst: [16, 2048, 16, 16, 16],
+        // Evidence of sockets has no buckets: this is its whole budget.
+        calm: [0, 1024, 0, 0, 256],
         own_netns: 0,
         scope_all: 0,
         dns_ports: [53; 4],
-
+        fragment_reasons: [NO_REASON; 4],
         dns: 1,
+        mtu: 1,
+        resets: 1,
         rx_socket: 0,
+        reset_reason: 0,
+        padding: 0,
     };
 }
 
-const _: () = assert!(size_of::<Knobs>() == 64);
+const _: () = assert!(size_of::<Knobs>() == 8 + 16 * family::COUNT + 8 + 8 + 16 + 24);

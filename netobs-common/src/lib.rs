@@ -5,6 +5,7 @@
 //! machine's byte order unless a field says otherwise; addresses and ports that come off the wire say so.
 #![no_std]
 
+pub mod connection;
 pub mod counters;
 pub mod knobs;
 pub mod offsets;
@@ -13,7 +14,7 @@ pub mod trail;
 
 /// Version of everything in this crate. The daemon refuses an object that carries another one, and the reader
 /// refuses a record that does.
-pub const ABI_VERSION: u16 = 1;
+pub const ABI_VERSION: u16 = 2;
 
 /// Names of maps and programs, as they stand in the object.
 pub mod names {
@@ -21,6 +22,14 @@ pub mod names {
     pub const RING_DROP: &str = "RING_DROP";
     /// Ring of [`crate::record::DnsRecord`]s.
     pub const RING_DNS: &str = "RING_DNS";
+    /// Ring of [`crate::record::IcmpRecord`]s.
+    pub const RING_MTU: &str = "RING_MTU";
+    /// Ring of [`crate::record::ResetRecord`]s.
+    pub const RING_RESET: &str = "RING_RESET";
+    /// Ring of [`crate::record::SocketRecord`]s.
+    pub const RING_SOCKET: &str = "RING_SOCKET";
+    /// LRU hash of [`crate::connection::ConnectionKey`] to [`crate::connection::Opening`].
+    pub const CONNECTIONS: &str = "CONNECTIONS";
     /// Per-CPU array of one [`crate::trail::CpuState`].
     pub const CPU_STATE: &str = "CPU_STATE";
     /// Array of one `u32`: 1 while the reader sleeps and wants a wake-up.

@@ -48,16 +48,26 @@ offsets! {
     skb_end: "sk_buff"."end",
     /// Receiving interface.
     skb_iif: "sk_buff"."skb_iif",
+    /// Route, its lowest bit a flag (`SKB_DST_NOREF`).
+    skb_refdst: "sk_buff"."_skb_refdst",
     /// conntrack entry and state bits.
     skb_nfct: "sk_buff"."_nfct",
     /// Size of a segment.
     shinfo_gso_size: "skb_shared_info"."gso_size",
+    /// Interface that a route leaves by.
+    dst_dev: "dst_entry"."dev",
     /// Index.
     dev_ifindex: "net_device"."ifindex",
     /// MTU.
     dev_mtu: "net_device"."mtu",
     /// Name.
     dev_name: "net_device"."name",
+    /// Operations of the interface's kind.
+    dev_link_ops: "net_device"."rtnl_link_ops",
+    /// The kind's own data; of a veth it begins with the pointer to its peer (`struct veth_priv`).
+    dev_priv: "net_device"."priv",
+    /// Name of a kind.
+    link_ops_kind: "rtnl_link_ops"."kind",
     /// Network namespace.
     dev_net: "net_device"."nd_net.net",
     /// Inode of the namespace.
@@ -66,6 +76,20 @@ offsets! {
     sock_family: "sock"."__sk_common.skc_family",
     /// TCP state; request and time-wait sockets are smaller than `struct sock`.
     sock_state: "sock"."__sk_common.skc_state",
+    /// Remote IPv4 address, network byte order.
+    sock_daddr: "sock"."__sk_common.skc_daddr",
+    /// Local IPv4 address, network byte order.
+    sock_saddr: "sock"."__sk_common.skc_rcv_saddr",
+    /// Remote IPv6 address.
+    sock_v6_daddr: "sock"."__sk_common.skc_v6_daddr",
+    /// Local IPv6 address.
+    sock_v6_saddr: "sock"."__sk_common.skc_v6_rcv_saddr",
+    /// Remote port, network byte order.
+    sock_dport: "sock"."__sk_common.skc_dport",
+    /// Local port, network byte order. `skc_num` is taken away from a socket that is closed before its reset is sent.
+    inet_sport: "inet_sock"."inet_sport",
+    /// IP protocol.
+    sock_protocol: "sock"."sk_protocol",
     /// Network namespace.
     sock_net: "sock"."__sk_common.skc_net.net",
     /// cgroup.

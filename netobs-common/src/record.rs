@@ -1,6 +1,9 @@
 //! The records that the kernel programs put into the rings.
 
+mod resets;
+
 use crate::trail::Point;
+pub use resets::{ResetRecord, SocketRecord, opener, side};
 
 /// What a record is. The numbers are ours.
 pub mod kind {
@@ -8,6 +11,12 @@ pub mod kind {
     pub const DROP: u8 = 1;
     /// A [`super::DnsRecord`].
     pub const DNS: u8 = 2;
+    /// An [`super::IcmpRecord`].
+    pub const MTU: u8 = 3;
+    /// A [`super::ResetRecord`].
+    pub const RESET: u8 = 4;
+    /// A [`super::SocketRecord`].
+    pub const SOCKET: u8 = 5;
 }
 
 /// Begins every record. A field that could not be read is 0, which none of these ever is when known.
@@ -48,6 +57,8 @@ pub struct Header {
 pub mod flags {
     /// [`super::DropRecord::tuples`] hold the packet's conntrack entry.
     pub const CONNTRACK: u8 = 1;
+    /// A record of this packet was made at an earlier hook; translation has changed its addresses since.
+    pub const TRANSLATED: u8 = 2;
 }
 
 /// One direction of a conntrack entry (`struct nf_conntrack_tuple`).
@@ -100,6 +111,14 @@ pub struct DropRecord {
     pub mtu: u32,
     /// `nf_conn.status` (`IPS_*` bits), valid with [`flags::CONNTRACK`].
     pub conntrack_status: u32,
+    /// Interface that the packet's route leaves by (`dst_entry.dev`), in [`Header::netns`]; 0: it has no route yet.
+    pub out_ifindex: u32,
+    /// That interface's MTU, bytes; 0: unknown.
+    pub out_mtu: u32,
+    /// MTU of the other end, where the packet's interface is one of a veth pair, bytes; 0: unknown.
+    pub peer_mtu: u32,
+    /// Zero.
+    pub reserved: u32,
     /// `skb_shared_info.gso_size`, bytes; 0: not a GSO packet, 0xffff: unknown.
     pub gso_size: u16,
     /// EtherType (`skb->protocol`), host byte order.
@@ -167,6 +186,45 @@ pub struct DnsRecord {
 /// longest question (12 + 255 + 4 bytes, RFC 1035 section 4.1); answers' records are counted, not carried.
 pub const DNS_CLASSES: [usize; 3] = [128, 192, 376];
 
+/// Bytes of the quoted packet that an ICMP record carries at most: IPv6 (40), a fragment header (8) and the first 8 bytes
+/// of what follows fit well; IPv4 with all its options does.
+pub const QUOTED: usize = 80;
+
+/// An ICMP or `ICMPv6` error about a packet's size: fragmentation needed (RFC 792, RFC 1191 section 4), packet too big (RFC
+/// 4443 section 3.2), or reassembly time exceeded (RFC 792, RFC 4443 section 3.3).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "user",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct IcmpRecord {
+    /// Common to all records.
+    pub header: Header,
+    /// Who says it, network byte order; IPv4 in the first four bytes.
+    pub source: [u8; 16],
+    /// To whom, likewise: the sender of the packet that it is about.
+    pub destination: [u8; 16],
+    /// Next-hop MTU that the message says, bytes, host byte order; 0: it says none.
+    pub next_hop_mtu: u32,
+    /// Interface by which the message came into this namespace (`skb->skb_iif`); 0: it was made here.
+    pub arrival_ifindex: u32,
+    /// ICMP type.
+    pub icmp_type: u8,
+    /// ICMP code.
+    pub icmp_code: u8,
+    /// 4 or 6.
+    pub ip_version: u8,
+    /// One of [`direction`].
+    pub direction: u8,
+    /// Used bytes of [`IcmpRecord::quoted`].
+    pub quoted_length: u8,
+    /// Zero.
+    pub padding: [u8; 3],
+    /// The packet that it is about, from its network header on.
+    pub quoted: [u8; QUOTED],
+}
+
 /// Key of a coalescing bucket: what makes packets of a burst the same.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -183,10 +241,10 @@ pub struct BucketKey {
     pub netns: u32,
     /// Interface index; 0: unknown.
     pub ifindex: u32,
-    /// Drop reason; 0 for DNS.
+    /// Drop reason; ICMP type and code (in the low two bytes, the type above); else 0.
     pub reason: u32,
-    /// Destination port, network byte order; zero where the protocol has none. For DNS zero: a client's
-    /// questions and a server's answers are one key each.
+    /// Destination port of a drop, network byte order; zero where the protocol has none. Else zero: a client's
+    /// questions, a server's answers and the resets from one address to another are one key each.
     pub destination_port: [u8; 2],
     /// IP protocol number.
     pub protocol: u8,
@@ -194,7 +252,8 @@ pub struct BucketKey {
     pub kind: u8,
     /// 4, 6, or 0 when the headers could not be read.
     pub ip_version: u8,
-    /// For DNS: 1 answers, 0 questions.
+    /// For DNS: 1 answers, 0 questions. For resets: 1 those that answer a SYN, 0 others. For ICMP errors: 1 those that this
+    /// node made, 0 others.
     pub response: u8,
     /// Zero.
     pub padding: u16,
@@ -223,8 +282,9 @@ pub struct Bucket {
 const _: () = {
     assert!(size_of::<Header>() == 48);
     assert!(size_of::<Tuple>() == 40);
-    assert!(size_of::<DropRecord>() == 48 + 32 + 80 + 12 * DROP_POINTS + 16 + DROP_HEADERS);
+    assert!(size_of::<DropRecord>() == 48 + 48 + 80 + 12 * DROP_POINTS + 16 + DROP_HEADERS);
     assert!(size_of::<DnsRecord>() == 96);
+    assert!(size_of::<IcmpRecord>() == 96 + QUOTED);
     assert!(size_of::<BucketKey>() == 52);
     assert!(size_of::<Bucket>() == 40);
     // The kernel programs write both addresses, and both ports, as words.

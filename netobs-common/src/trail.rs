@@ -14,6 +14,16 @@ pub mod hook {
     pub const NETFILTER: u32 = 16;
 }
 
+/// Codes of [`Trail::told`].
+pub mod told {
+    /// Nothing yet.
+    pub const NOTHING: u32 = 0;
+    /// A record was made.
+    pub const WHOLE: u32 = 1;
+    /// It was counted in a bucket, or lost.
+    pub const COUNTED: u32 = 2;
+}
+
 /// One place where a packet was met.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,8 +43,9 @@ pub struct Point {
 /// Points that are kept of one packet; a longer way keeps its oldest.
 pub const TRAIL_POINTS: usize = 6;
 /// Packets a CPU remembers. Power of two. A packet mostly runs to its end on one CPU before the next one starts; the
-/// others are for what is made or nests in between (an ICMP error about it, softirq in process context).
-pub const TRAILS: usize = 32;
+/// others are for what is made or nests in between (an ICMP error or a reset about it, softirq in process context). One that
+/// falls into another's place ends that one's trail: one in so many.
+pub const TRAILS: usize = 128;
 
 /// The way of one packet.
 #[repr(C)]
@@ -48,8 +59,8 @@ pub struct Trail {
     pub recorded: u32,
     /// Used entries of `points`.
     pub length: u32,
-    /// Zero.
-    pub padding: u32,
+    /// What has been told of it, see [`told`].
+    pub told: u32,
     /// Oldest first.
     pub points: [Point; TRAIL_POINTS],
     /// Zero. Rounds the size up to a power of two, so that an index is a shift away.
@@ -58,7 +69,7 @@ pub struct Trail {
 
 /// All that a CPU keeps: one map value, so one look-up serves the counters and the trails.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CpuState {
     /// The kernel side of the loss ledger.
     pub counters: Counters,

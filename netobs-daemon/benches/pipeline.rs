@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use netobs_daemon::event::decode::decode;
 use netobs_daemon::event::observation::Observation;
-use netobs_daemon::flow::{FlowLimits, FlowTable};
+use netobs_daemon::flow::{DropReasons, FlowLimits, FlowTable};
 use netobs_daemon::pipeline::{Filter, Frame, HistoryLimits, Ledger, Origin, Publisher, Reader, Store};
 use netobs_daemon::resolve::{Sources, observe};
 use rustix::time::{ClockId, clock_gettime};
@@ -69,7 +69,7 @@ fn measure(cluster: &Cluster, records: &Records) -> Result<Vec<Stage>> {
         for (index, stage) in stages.iter_mut().enumerate() {
             let publisher = publisher();
             let mut reader = Reader::live(Arc::clone(publisher.store()), Filter::default());
-            let mut flow = FlowTable::new(FlowLimits::default());
+            let mut flow = FlowTable::new(FlowLimits::default(), DropReasons::default());
             let mut out = Vec::new();
             let allocations = allocations::count();
             let start = thread_cpu_ns();
@@ -91,7 +91,7 @@ fn measure(cluster: &Cluster, records: &Records) -> Result<Vec<Stage>> {
                         black_box((observation, evidence));
                         continue;
                     }
-                    publisher.publish(observation, Some(joined.reference), &evidence);
+                    publisher.publish(observation, joined.stands_for, Some(joined.reference), &evidence);
                 }
                 since_read += 1;
                 if index == 4 && since_read == 64 {
@@ -121,7 +121,7 @@ fn publisher() -> Publisher {
 
 /// Rendering an event once for all clients, against `serde_json` into a new `Vec` and into one that is used again.
 fn json(cluster: &Cluster, records: &Records, kind: &str) -> Result<()> {
-    let mut flow = FlowTable::new(FlowLimits::default());
+    let mut flow = FlowTable::new(FlowLimits::default(), DropReasons::default());
     let mut out = Vec::new();
     for record in &records.of_round(0) {
         flow.ingest(decode(record)?, &mut out);

@@ -21,7 +21,7 @@ fn main() -> Result<()> {
     let settings = |calm| Settings {
         // Scratch packets of BPF_PROG_TEST_RUN live in one sk_buff: the trail would suppress the second of them, so the
         // matching case gets packets that differ.
-        knobs: Knobs { own_netns, calm: [0, calm], ..Knobs::DEFAULT },
+        knobs: Knobs { own_netns, calm: [0, calm, 0, 0, 256], ..Knobs::DEFAULT },
         offsets: facts.offsets.offsets,
         ring_bytes: 1 << 21,
         buckets: 8192,

@@ -68,6 +68,9 @@ pub struct RunArgs {
     /// several times, or several separated by commas.
     #[arg(long = "without", value_enum, value_delimiter = ',', value_name = "FEATURE")]
     without: Vec<Feature>,
+    /// Resets per second from one source below which nothing is told as a flood.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    flood_floor: u32,
     /// Write the kernel programs' own debug lines into the log.
     #[arg(long)]
     debug_programs: bool,
@@ -126,6 +129,8 @@ pub struct Config {
     pub drop_burst: u64,
     /// Features that are switched off.
     pub without: Vec<Feature>,
+    /// Resets per second from one source below which nothing is a flood.
+    pub flood_floor: f64,
     /// Programs' debug lines.
     pub debug_programs: bool,
     /// Deadline of the end.
@@ -202,6 +207,7 @@ impl TryFrom<RunArgs> for Config {
             ring_bytes: args.ring_kib * 1024,
             drop_burst: args.drop_burst,
             without: args.without,
+            flood_floor: args.flood_floor.into(),
             debug_programs: args.debug_programs,
             drain: Duration::from_millis(args.drain_ms),
         })

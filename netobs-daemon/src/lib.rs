@@ -7,6 +7,7 @@ pub mod bpf;
 pub mod client;
 pub mod cluster;
 pub mod config;
+pub mod detect;
 pub mod event;
 pub mod flow;
 pub mod http;

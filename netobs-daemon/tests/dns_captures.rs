@@ -11,7 +11,7 @@ use netobs_daemon::event::dns_names;
 use netobs_daemon::event::joined::{DnsExchange, JoinedKind};
 use netobs_daemon::event::observation::DnsOutcome;
 use netobs_daemon::event::raw::{Context, DnsMessage, RawDns, RawEvent};
-use netobs_daemon::flow::{FlowLimits, FlowTable};
+use netobs_daemon::flow::{DropReasons, FlowLimits, FlowTable};
 
 /// A packet of a capture.
 struct Packet<'a> {
@@ -107,7 +107,7 @@ fn rcodes(counts: &[(&str, usize)]) -> BTreeMap<String, usize> {
 
 /// Feeds the messages over UDP to a flow table, as if each were met once; what became of the questions.
 fn exchanges(name: &str) -> Vec<DnsExchange> {
-    let mut table = FlowTable::new(FlowLimits::default());
+    let mut table = FlowTable::new(FlowLimits::default(), DropReasons::default());
     let mut out = Vec::new();
     for (packet, message) in (1..).zip(messages(name).into_iter().filter(|m| !m.tcp)) {
         let context = Context {
@@ -126,7 +126,8 @@ fn exchanges(name: &str) -> Vec<DnsExchange> {
     }
     table.expire(u64::MAX, &mut out);
     let stats = table.stats();
-    assert_eq!(stats.ingested, stats.emitted + stats.folded);
+    let [ingested, emitted, folded, ..] = stats.totals();
+    assert_eq!(ingested, emitted + folded);
     let exchange = |kind| match kind {
         JoinedKind::Dns(exchange) => *exchange,
         other => panic!("{other:?}"),

@@ -2,6 +2,7 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::maps::HashMap;
+use netobs_common::counters::FamilyCounters;
 use netobs_common::record::{Bucket, BucketKey};
 use netobs_common::trail::CpuState;
 
@@ -32,8 +33,7 @@ pub fn admit<const F: usize>(state: &mut CpuState, key: &mut BucketKey, length: 
         bucket
     } else {
         let Some(bucket) = coarse(key, now) else {
-            counters.coalesced += 1;
-            counters.coalesced_unkeyed += 1;
+            count(counters, 1);
             return false;
         };
         bucket
@@ -53,8 +53,19 @@ pub fn admit<const F: usize>(state: &mut CpuState, key: &mut BucketKey, length: 
         atomic::add(&raw mut (*bucket).coalesced_bytes, u64::from(length));
         (*bucket).last_ns = now;
     }
-    counters.coalesced += 1;
+    count(counters, 0);
     false
+}
+
+/// Counts a packet that got no record of its own. Atomic: a process that gives up a connection can be interrupted by a
+/// packet.
+#[inline(always)]
+fn count(counters: &mut FamilyCounters, unkeyed: u64) {
+    // SAFETY: fields of a map value of ours.
+    unsafe {
+        atomic::add(&raw mut counters.coalesced, 1);
+        atomic::add(&raw mut counters.coalesced_unkeyed, unkeyed);
+    }
 }
 
 /// A key without anything.

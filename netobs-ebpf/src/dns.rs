@@ -11,7 +11,7 @@ use netobs_common::trail::{CpuState, hook};
 
 use crate::globals::global;
 use crate::headers::{self, Packet, Source, UDP};
-use crate::tcx::Place;
+use crate::tcx::{Place, Seen};
 use crate::{bucket, emit, maps, trail};
 
 /// Bytes of a DNS header (RFC 1035 section 4.1.1).
@@ -22,25 +22,18 @@ const BASE: usize = size_of::<DnsRecord>();
 const UDP_HEADER: usize = 8;
 
 /// Records the DNS message in `packet`. `ports` are its UDP ports, source first, network byte order.
-#[allow(clippy::too_many_arguments)] // one call, inlined
-#[inline(always)]
-pub fn observe(
-    ctx: &TcContext,
-    state: &mut CpuState,
-    source: &impl Source,
-    packet: &Packet,
-    digest: u32,
-    ports: u32,
-    ifindex: u32,
-    place: Place,
-) {
+#[inline(never)]
+pub fn observe(state: &mut CpuState, seen: &Seen<impl Source>, ports: u32) {
+    let Seen { source, packet, digest, ifindex, place, .. } = seen;
+    let (digest, ifindex, place) = (*digest, *ifindex, *place);
+    let ctx = &TcContext::new(seen.skb);
     let Some(addresses) = headers::addresses(source, packet.version, place.offset) else {
         state.counters.families[DNS].seen += 1;
         state.counters.families[DNS].unparsed += 1;
         return;
     };
     let address = ctx.skb.skb as u64;
-    let recorded = tuple_digest(&addresses, ports);
+    let recorded = headers::tuple_digest(&addresses, ports);
     {
         let trail = trail::of(state, address);
         if trail.recorded == recorded {
@@ -186,16 +179,4 @@ impl Record<'_> {
         entry.submit(emit::wake_flags());
         Submitted::Yes
     }
-}
-
-/// Digest of addresses and ports; never 0.
-#[inline(always)]
-fn tuple_digest(addresses: &[u32; 8], ports: u32) -> u32 {
-    let mut digest = ports;
-    let mut index = 0;
-    while index < 8 {
-        digest = digest.rotate_left(5) ^ addresses[index];
-        index += 1;
-    }
-    digest | 1
 }

@@ -5,26 +5,29 @@ use aya_ebpf::programs::BtfTracePointContext;
 use aya_log_ebpf::debug;
 use netobs_common::ABI_VERSION;
 use netobs_common::counters::family::DROP;
+use netobs_common::counters::hook;
 use netobs_common::offsets::ABSENT;
 use netobs_common::record::{BucketKey, DROP_HEADERS, DropRecord, Header, Tuple, flags, kind};
 use netobs_common::trail::{CpuState, Point, TRAIL_POINTS};
 
 use crate::globals::global;
 use crate::headers::{IPV4, IPV6};
-use crate::kernel::{Device, Socket, describe, device, kernel_digest, load, network_header, read, socket};
+use crate::kernel::{
+    Device, Socket, describe, device, kernel_digest, load, network_header, read, read_pointer, socket,
+};
 use crate::load::opaque;
-use crate::maps::{self, RING_DROP, SCOPE};
-use crate::{bucket, emit, trail};
+use crate::maps::{self, RING_DROP};
+use crate::{bucket, emit, scope, trail};
 
 /// Looks at one freed packet. Arguments of the tracepoint (include/trace/events/skb.h): skb, location, reason.
 #[inline(always)]
 pub fn observe(ctx: &BtfTracePointContext) {
     let Some(state) = maps::cpu_state() else { return };
-    state.counters.families[DROP].runs += 1;
+    state.counters.hooks[hook::KFREE_SKB].runs += 1;
     let skb: usize = ctx.arg(0);
     let ethertype: u16 = load(skb, global!(OFFSETS.skb_protocol));
     if ethertype != IPV4 && ethertype != IPV6 {
-        state.counters.families[DROP].not_network += 1;
+        state.counters.hooks[hook::KFREE_SKB].not_network += 1;
         return;
     }
     let device = device(skb);
@@ -33,13 +36,12 @@ pub fn observe(ctx: &BtfTracePointContext) {
         Some(device) => device.netns,
         None => owner(ctx, skb).netns,
     };
-    if !in_scope(netns) {
-        state.counters.families[DROP].out_of_scope += 1;
+    let reason: u32 = ctx.arg(2);
+    if !(scope::contains(netns) || netns == 0 && is_fragments(reason)) {
+        state.counters.hooks[hook::KFREE_SKB].out_of_scope += 1;
         return;
     }
     state.counters.families[DROP].seen += 1;
-
-    let reason: u32 = ctx.arg(2);
     let length: u32 = load(skb, global!(OFFSETS.skb_len));
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_boot_ns() };
@@ -73,6 +75,7 @@ pub fn observe(ctx: &BtfTracePointContext) {
         (&raw mut (*record).padding).write(0);
         (&raw mut (*record).headers).cast::<Headers>().write(headers);
         write_device(record, device.as_ref());
+        write_route(record, skb, netns);
         if write_conntrack(record, skb) {
             bits |= flags::CONNTRACK;
         }
@@ -95,10 +98,14 @@ pub fn observe(ctx: &BtfTracePointContext) {
     state.counters.families[DROP].submitted += 1;
 }
 
-/// Whether the daemon wants to hear of this network namespace.
+/// Whether a reason is one of fragments that could not be put together: they waited in a queue and have no interface any
+/// more, so their namespace is not known.
 #[inline(always)]
-fn in_scope(netns: u32) -> bool {
-    global!(KNOBS.scope_all) != 0 || netns != 0 && (netns == global!(KNOBS.own_netns) || SCOPE.get_ptr(netns).is_some())
+fn is_fragments(reason: u32) -> bool {
+    reason == global!(KNOBS.fragment_reasons[0])
+        || reason == global!(KNOBS.fragment_reasons[1])
+        || reason == global!(KNOBS.fragment_reasons[2])
+        || reason == global!(KNOBS.fragment_reasons[3])
 }
 
 /// The first bytes of a packet, in words as on the wire.
@@ -187,12 +194,14 @@ fn gso_size(skb: usize) -> u16 {
     read(head + end as usize + global!(OFFSETS.shinfo_gso_size) as usize).unwrap_or(u16::MAX)
 }
 
-/// Writes name and MTU of the interface.
+/// Writes name and MTU of the interface, and its peer's.
 #[inline(always)]
 unsafe fn write_device(record: *mut DropRecord, device: Option<&Device>) {
     let mut name = [0u8; 16];
     let mut mtu = 0;
+    let mut peer = 0;
     if let Some(device) = device {
+        peer = peer_mtu(device.address);
         mtu = load(device.address, global!(OFFSETS.dev_mtu));
         if let Some(bytes) = read(device.address + global!(OFFSETS.dev_name) as usize) {
             name = bytes;
@@ -201,7 +210,55 @@ unsafe fn write_device(record: *mut DropRecord, device: Option<&Device>) {
     // SAFETY: the caller's record is writable memory.
     unsafe {
         (&raw mut (*record).mtu).write(mtu);
+        (&raw mut (*record).peer_mtu).write(peer);
         (&raw mut (*record).device).write(name);
+    }
+}
+
+/// A word of a name, `veth`.
+const VETH: u32 = u32::from_le_bytes(*b"veth");
+
+/// MTU of the other end of a veth pair; 0 for other interfaces, and where it cannot be told.
+#[inline(always)]
+fn peer_mtu(device: usize) -> u32 {
+    if global!(OFFSETS.dev_priv) == ABSENT || global!(OFFSETS.dev_link_ops) == ABSENT {
+        return 0;
+    }
+    let kind = read_pointer(device + global!(OFFSETS.dev_link_ops) as usize)
+        .and_then(|operations| read_pointer(operations + global!(OFFSETS.link_ops_kind) as usize));
+    if kind.and_then(read::<[u32; 2]>).is_none_or(|name| name[0] != VETH || name[1] as u8 != 0) {
+        return 0;
+    }
+    // `struct veth_priv` (drivers/net/veth.c) begins with the peer.
+    let peer = read_pointer(device + global!(OFFSETS.dev_priv) as usize);
+    peer.and_then(|peer| read(peer + global!(OFFSETS.dev_mtu) as usize)).unwrap_or(0)
+}
+
+/// Lowest bit of `skb->_skb_refdst`: not counted (`SKB_DST_NOREF`).
+const REFDST_PTRMASK: usize = !1;
+
+/// Writes which interface the packet's route leaves by. The field shares its space with list pointers of TCP's queues, so it
+/// is believed only when it leads to an interface of the packet's own namespace.
+#[inline(always)]
+unsafe fn write_route(record: *mut DropRecord, skb: usize, netns: u32) {
+    let mut out = (0, 0);
+    if global!(OFFSETS.skb_refdst) != ABSENT && global!(OFFSETS.dst_dev) != ABSENT {
+        let route: usize = load(skb, global!(OFFSETS.skb_refdst));
+        let route = route & REFDST_PTRMASK;
+        if route != 0
+            && let Some(device) = read_pointer(route + global!(OFFSETS.dst_dev) as usize)
+            && let Some(net) = read_pointer(device + global!(OFFSETS.dev_net) as usize)
+            && read::<u32>(net + global!(OFFSETS.net_inum) as usize) == Some(netns)
+        {
+            out.0 = read(device + global!(OFFSETS.dev_ifindex) as usize).unwrap_or(0);
+            out.1 = read(device + global!(OFFSETS.dev_mtu) as usize).unwrap_or(0);
+        }
+    }
+    // SAFETY: the caller's record is writable memory.
+    unsafe {
+        (&raw mut (*record).out_ifindex).write(out.0);
+        (&raw mut (*record).out_mtu).write(out.1);
+        (&raw mut (*record).reserved).write(0);
     }
 }
 

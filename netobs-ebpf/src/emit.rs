@@ -4,6 +4,12 @@ use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 
 use crate::maps::ARMED;
 
+/// Four single bytes that follow each other in a record, as one word.
+#[inline(always)]
+pub const fn bytes(first: u8, second: u8, third: u8, fourth: u8) -> u32 {
+    first as u32 | (second as u32) << 8 | (third as u32) << 16 | (fourth as u32) << 24
+}
+
 /// Flags for the submission of a record.
 ///
 /// A wake-up costs the reader microseconds, so it is asked for only by the producer that finds the reader's armed flag

@@ -14,8 +14,14 @@ use crate::load::{self, opaque};
 pub const IPV4: u16 = 0x0800u16.to_be();
 /// `ETH_P_IPV6`, network byte order.
 pub const IPV6: u16 = 0x86ddu16.to_be();
+/// IP protocol number of ICMP.
+pub const ICMP: u8 = 1;
+/// IP protocol number of TCP.
+pub const TCP: u8 = 6;
 /// IP protocol number of UDP.
 pub const UDP: u8 = 17;
+/// IP protocol number of `ICMPv6`.
+pub const ICMPV6: u8 = 58;
 
 /// Where bytes of a packet come from. Values are as on the wire (network byte order in memory).
 pub trait Source {
@@ -26,6 +32,7 @@ pub trait Source {
 }
 
 /// The linear part of a packet, read in place.
+#[derive(Clone, Copy)]
 pub struct Direct {
     /// First byte.
     pub data: usize,
@@ -65,6 +72,7 @@ impl Source for Direct {
 }
 
 /// Any part of a packet, through the helper that also reads fragments.
+#[derive(Clone, Copy)]
 pub struct Helper {
     /// The program's context.
     pub skb: *mut __sk_buff,
@@ -102,7 +110,7 @@ pub struct Packet {
     /// Where it begins, from the start of what was read.
     pub transport: usize,
     /// See [`digest`]; without its transport word, which [`Packet::digest`] adds.
-    fixed: u32,
+    pub fixed: u32,
 }
 
 impl Packet {
@@ -196,6 +204,62 @@ fn parse_v6(source: &impl Source, offset: usize) -> Option<Packet> {
         }
     }
     Some(packet)
+}
+
+/// TTL or hop limit.
+#[inline(always)]
+pub fn hop_limit(source: &impl Source, version: u8, offset: usize) -> u8 {
+    source.byte(offset + if version == 4 { 8 } else { 7 }).unwrap_or(0)
+}
+
+/// Digest of addresses and ports; never 0.
+#[inline(always)]
+pub fn tuple_digest(addresses: &[u32; 8], ports: u32) -> u32 {
+    let mut digest = ports;
+    let mut index = 0;
+    while index < 8 {
+        digest = digest.rotate_left(5) ^ addresses[index];
+        index += 1;
+    }
+    digest | 1
+}
+
+/// The same, seen from the other end.
+#[inline(always)]
+pub fn reversed(addresses: &[u32; 8], ports: u32) -> ([u32; 8], u32) {
+    let (source, destination) = halves(addresses);
+    let mut swapped = [0; 8];
+    let mut index = 0;
+    while index < 4 {
+        swapped[index] = destination[index];
+        swapped[index + 4] = source[index];
+        index += 1;
+    }
+    (swapped, ports.rotate_left(16))
+}
+
+/// Source and destination, each in four words.
+#[inline(always)]
+pub const fn halves(addresses: &[u32; 8]) -> ([u32; 4], [u32; 4]) {
+    ([addresses[0], addresses[1], addresses[2], addresses[3]], [addresses[4], addresses[5], addresses[6], addresses[7]])
+}
+
+/// Whether an address (four words as on the wire) is one that every namespace has: loopback (127.0.0.0/8, `::1`) or, for
+/// IPv6, link-local.
+#[inline(always)]
+pub fn is_everywhere(address: &[u32; 4], version: u8) -> bool {
+    let first = u32::from_be(address[0]);
+    if version == 4 { first >> 24 == 127 } else { first >> 22 == 0xfe80 >> 6 || is_loopback(address, version) }
+}
+
+/// Whether it is a loopback address.
+#[inline(always)]
+pub fn is_loopback(address: &[u32; 4], version: u8) -> bool {
+    if version == 4 {
+        u32::from_be(address[0]) >> 24 == 127
+    } else {
+        address[0] | address[1] | address[2] == 0 && u32::from_be(address[3]) == 1
+    }
 }
 
 /// Source (first four words) and destination (last four), network byte order; IPv4 in the first word of each.

@@ -47,6 +47,12 @@ pub fn read<T: Copy>(address: usize) -> Option<T> {
     unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
 }
 
+/// Reads a pointer at any kernel address; `None` when it is null or no kernel address.
+#[inline(always)]
+pub fn read_pointer(address: usize) -> Option<usize> {
+    read::<usize>(address).filter(|pointer| *pointer >= KERNEL)
+}
+
 /// Interface of a packet, with its namespace, where `skb->dev` really is one. The field shares its space with scratch
 /// data of socket queues, so it is believed only when it leads to an interface index and a namespace inode.
 #[inline(always)]
@@ -78,6 +84,8 @@ pub struct Socket {
     pub netns: u32,
     /// Address family; 0: no socket.
     pub family: u8,
+    /// TCP state, where the protocol has one.
+    pub state: u8,
     /// cgroup v2 id; 0: none, or not a full socket.
     pub cgroup: u64,
 }
@@ -106,6 +114,7 @@ pub fn describe(sock: usize) -> Socket {
     let family: u16 = load(sock, global!(OFFSETS.sock_family));
     socket.family = family as u8;
     let state: u8 = load(sock, global!(OFFSETS.sock_state));
+    socket.state = state;
     if state == TIME_WAIT || state == NEW_SYN_RECV || global!(OFFSETS.sock_cgroup) == ABSENT {
         return socket;
     }
@@ -131,9 +140,11 @@ pub fn network_header(skb: usize) -> Option<(usize, u32)> {
 }
 
 /// The linear part of a packet from its network header on, read through the helper for kernel memory.
-struct Linear {
-    address: usize,
-    available: u32,
+pub struct Linear {
+    /// Where it begins.
+    pub address: usize,
+    /// Bytes there are.
+    pub available: u32,
 }
 
 impl Source for Linear {

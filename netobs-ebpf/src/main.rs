@@ -16,15 +16,20 @@
 
 mod atomic;
 mod bucket;
+mod connection;
 mod dns;
 mod drops;
 mod emit;
 mod globals;
 mod headers;
+mod icmp;
 mod kernel;
 mod load;
 mod maps;
 mod netfilter;
+mod reset;
+mod scope;
+mod sockets;
 mod tcx;
 mod trail;
 
@@ -44,6 +49,7 @@ const ETHERNET: usize = 14;
 
 /// Ingress of interfaces where packets come into this namespace: ports of pods, uplinks.
 #[classifier]
+#[inline(always)]
 pub fn tcx_ingress(ctx: TcContext) -> i32 {
     tcx::observe(&ctx, Place { hook: hook::TCX_INGRESS, arrival: true, offset: ETHERNET });
     NEXT
@@ -51,6 +57,7 @@ pub fn tcx_ingress(ctx: TcContext) -> i32 {
 
 /// Ingress of interfaces that are handed packets by others of this namespace: bridges, loopback.
 #[classifier]
+#[inline(always)]
 pub fn tcx_ingress_upper(ctx: TcContext) -> i32 {
     tcx::observe(&ctx, Place { hook: hook::TCX_INGRESS, arrival: false, offset: ETHERNET });
     NEXT
@@ -58,6 +65,7 @@ pub fn tcx_ingress_upper(ctx: TcContext) -> i32 {
 
 /// Egress of interfaces whose packets begin with a MAC header.
 #[classifier]
+#[inline(always)]
 pub fn tcx_egress(ctx: TcContext) -> i32 {
     tcx::observe(&ctx, Place { hook: hook::TCX_EGRESS, arrival: false, offset: ETHERNET });
     NEXT
@@ -65,6 +73,7 @@ pub fn tcx_egress(ctx: TcContext) -> i32 {
 
 /// Ingress of interfaces without a MAC header (tun, `WireGuard`, ipip).
 #[classifier]
+#[inline(always)]
 pub fn tcx_ingress_l3(ctx: TcContext) -> i32 {
     tcx::observe(&ctx, Place { hook: hook::TCX_INGRESS, arrival: true, offset: 0 });
     NEXT
@@ -72,6 +81,7 @@ pub fn tcx_ingress_l3(ctx: TcContext) -> i32 {
 
 /// Egress of interfaces without a MAC header.
 #[classifier]
+#[inline(always)]
 pub fn tcx_egress_l3(ctx: TcContext) -> i32 {
     tcx::observe(&ctx, Place { hook: hook::TCX_EGRESS, arrival: false, offset: 0 });
     NEXT
@@ -87,6 +97,27 @@ pub fn empty(_ctx: TcContext) -> i32 {
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn kfree_skb(ctx: BtfTracePointContext) -> i32 {
     drops::observe(&ctx);
+    0
+}
+
+/// `tcp:tcp_send_reset`: a reset is about to be sent.
+#[btf_tracepoint(function = "tcp_send_reset")]
+pub fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
+    sockets::send_reset(&ctx);
+    0
+}
+
+/// `tcp:tcp_receive_reset`: a socket was sent a reset that it accepts.
+#[btf_tracepoint(function = "tcp_receive_reset")]
+pub fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
+    sockets::receive_reset(&ctx);
+    0
+}
+
+/// `sock:inet_sock_set_state`: a connection changes its state.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+    sockets::set_state(&ctx);
     0
 }
 

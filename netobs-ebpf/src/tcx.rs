@@ -1,12 +1,13 @@
 //! tcx: every packet that passes an interface, both directions. Runs for all traffic, so: parse, remember, compare, count.
 
+use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
-use netobs_common::counters::family;
-use netobs_common::trail::{CpuState, Trail};
+use netobs_common::counters::hook as counted;
+use netobs_common::trail::{CpuState, Trail, with_transport};
 
 use crate::globals::global;
-use crate::headers::{self, Direct, Helper, Source, UDP};
-use crate::{dns, maps, trail};
+use crate::headers::{self, Direct, Helper, ICMP, ICMPV6, Packet, Source, TCP, UDP};
+use crate::{connection, dns, icmp, maps, reset, trail};
 
 /// Where a classifier is attached. Known at compile time: one program each.
 #[derive(Clone, Copy)]
@@ -19,15 +20,32 @@ pub struct Place {
     pub offset: usize,
 }
 
+/// A packet of interest at a place. What looks closer at one is a function of its own, and gets copies: so the path of the
+/// others stays short, and its values in registers.
+pub struct Seen<S> {
+    /// The program's context.
+    pub skb: *mut __sk_buff,
+    /// Its bytes.
+    pub source: S,
+    /// Its headers.
+    pub packet: Packet,
+    /// What identifies it beside its address.
+    pub digest: u32,
+    /// The interface.
+    pub ifindex: u32,
+    /// The hook.
+    pub place: Place,
+}
+
 /// Looks at one packet.
 #[inline(always)]
 pub fn observe(ctx: &TcContext, place: Place) {
     let Some(state) = maps::cpu_state() else { return };
-    state.counters.families[family::DNS].runs += 1;
+    state.counters.hooks[counted::TCX].runs += 1;
     // SAFETY: fields of the context, rewritten by the verifier to loads from the sk_buff.
     let (ethertype, ifindex) = unsafe { ((*ctx.skb.skb).protocol as u16, (*ctx.skb.skb).ifindex) };
     if ethertype != headers::IPV4 && ethertype != headers::IPV6 {
-        state.counters.families[family::DNS].not_network += 1;
+        state.counters.hooks[counted::TCX].not_network += 1;
         return;
     }
     let direct = Direct { data: ctx.data(), end: ctx.data_end() };
@@ -36,7 +54,7 @@ pub fn observe(ctx: &TcContext, place: Place) {
     }
     // The headers are not all in the linear part, or they are none.
     if !inspect(ctx, state, &Helper { skb: ctx.skb.skb }, ethertype, place, ifindex) {
-        state.counters.families[family::DNS].no_interest += 1;
+        state.counters.hooks[counted::TCX].no_interest += 1;
     }
 }
 
@@ -45,29 +63,52 @@ pub fn observe(ctx: &TcContext, place: Place) {
 fn inspect(
     ctx: &TcContext,
     state: &mut CpuState,
-    source: &impl Source,
+    source: &(impl Source + Copy),
     ethertype: u16,
     place: Place,
     ifindex: u32,
 ) -> bool {
     let Some(packet) = headers::parse(source, ethertype, place.offset) else { return false };
-    let mut ports = 0;
-    let udp = packet.protocol == UDP && packet.has_transport;
-    if udp {
-        let Some([word]) = source.words(packet.transport) else { return false };
-        ports = word;
-    }
     let address = ctx.skb.skb as u64;
-    let digest = packet.digest(source);
-    remember(trail::of(state, address), address, digest, place, ifindex);
-    if udp
-        && (is_dns((u32::from_be(ports) >> 16) as u16) || is_dns(u32::from_be(ports) as u16))
-        && global!(KNOBS.dns) != 0
-    {
-        dns::observe(ctx, state, source, &packet, digest, ports, ifindex, place);
+    if packet.protocol == TCP && packet.has_transport {
+        // RFC 9293 section 3.1: ports | sequence number | acknowledgment number | offset, flags, window.
+        let Some(words) = source.words::<4>(packet.transport) else { return false };
+        let digest = with_transport(packet.fixed, words[1]);
+        remember(trail::of(state, address), address, digest, place, ifindex);
+        let flags = (u32::from_be(words[3]) >> 16) as u8;
+        if flags & (reset::RST | reset::SYN) != 0 {
+            let seen = Seen { skb: ctx.skb.skb, source: *source, packet, digest, ifindex, place };
+            if flags & reset::RST != 0 && global!(KNOBS.resets) != 0 {
+                reset::observe(state, &seen, &words);
+                return true;
+            }
+            if flags & (reset::RST | reset::SYN | reset::ACK) == reset::SYN && global!(KNOBS.resets) != 0 {
+                connection::note(state, &seen, words[0]);
+            }
+        }
+    } else if packet.protocol == UDP && packet.has_transport {
+        let Some([ports]) = source.words(packet.transport) else { return false };
+        let digest = packet.digest(source);
+        remember(trail::of(state, address), address, digest, place, ifindex);
+        if (is_dns((u32::from_be(ports) >> 16) as u16) || is_dns(u32::from_be(ports) as u16)) && global!(KNOBS.dns) != 0
+        {
+            let seen = Seen { skb: ctx.skb.skb, source: *source, packet, digest, ifindex, place };
+            dns::observe(state, &seen, ports);
+            return true;
+        }
     } else {
-        state.counters.families[family::DNS].no_interest += 1;
+        let digest = packet.digest(source);
+        remember(trail::of(state, address), address, digest, place, ifindex);
+        if (packet.protocol == ICMP || packet.protocol == ICMPV6) && packet.has_transport && global!(KNOBS.mtu) != 0 {
+            let Some(words) = source.words::<2>(packet.transport) else { return false };
+            if icmp::is_about_size(packet.version, words[0]) {
+                let seen = Seen { skb: ctx.skb.skb, source: *source, packet, digest, ifindex, place };
+                icmp::observe(state, &seen, &words);
+                return true;
+            }
+        }
     }
+    state.counters.hooks[counted::TCX].no_interest += 1;
     true
 }
 

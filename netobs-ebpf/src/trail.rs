@@ -1,7 +1,9 @@
 //! Remembering where a packet was met, see `netobs_common::trail`.
 
+use netobs_common::trail::{CpuState, Point, TRAIL_POINTS, Trail, hook, slot, told};
+
 use crate::load::low;
-use netobs_common::trail::{CpuState, Point, TRAIL_POINTS, Trail, hook, slot};
+use crate::tcx::Place;
 
 /// The trail that a packet at this address uses, whosever it is now. `packet` is a kernel pointer.
 #[inline(always)]
@@ -18,6 +20,7 @@ pub fn start(trail: &mut Trail, packet: u64, digest: u32, point: Point) {
     forget(trail);
     trail.digest = digest;
     trail.recorded = 0;
+    trail.told = told::NOTHING;
     trail.length = 1;
     trail.points[0] = point;
     // SAFETY: a field of a map value of ours. Volatile keeps the order on this CPU, where alone it matters.
@@ -48,6 +51,60 @@ pub fn last_hook(trail: &Trail) -> u32 {
     let index = (trail.length as usize).wrapping_sub(1);
     // SAFETY: just checked.
     if index < TRAIL_POINTS { unsafe { trail.points.get_unchecked(index) }.hook } else { 0 }
+}
+
+/// Which sight of a packet this is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// The first in this namespace: the packet is to be told, or counted.
+    First,
+    /// It was told whole, and translation has changed its addresses since.
+    Translated,
+    /// There is nothing more to tell of it.
+    Repeated,
+}
+
+/// Which sight of its packet this is. `recorded` is the digest of the packet's addresses and ports. `came_in` says that
+/// the packet came into the namespace by an interface before.
+///
+/// Packets are counted exactly once where they come into the namespace, or where they leave it without having come in.
+/// That is known from the `sk_buff` itself, so a trail that is lost on the way (its packet went on to another CPU, or
+/// another packet took its place) makes no second packet of it.
+#[inline(always)]
+pub fn sight(trail: &mut Trail, recorded: u32, place: Place, came_in: bool) -> Sight {
+    let egress = place.hook == hook::TCX_EGRESS;
+    if egress && !came_in && trail.told != told::NOTHING && was_here(trail) {
+        // Nothing passes one interface twice: another packet, made here at the same address, and alike.
+        trail.told = told::NOTHING;
+    }
+    if trail.told == told::NOTHING && (place.arrival || egress && !came_in) {
+        trail.recorded = recorded;
+        return Sight::First;
+    }
+    if trail.told == told::WHOLE && trail.recorded != recorded {
+        trail.recorded = recorded;
+        return Sight::Translated;
+    }
+    Sight::Repeated
+}
+
+/// Whether the trail's last point is there before, too.
+#[inline(always)]
+fn was_here(trail: &Trail) -> bool {
+    let last = (trail.length as usize).wrapping_sub(1);
+    if last >= TRAIL_POINTS {
+        return false;
+    }
+    // SAFETY: just checked.
+    let point = unsafe { *trail.points.get_unchecked(last) };
+    let mut index = 0;
+    while index < TRAIL_POINTS {
+        if index < last && trail.points[index].ifindex == point.ifindex && trail.points[index].hook == point.hook {
+            return true;
+        }
+        index += 1;
+    }
+    false
 }
 
 /// A point in a tcx hook.

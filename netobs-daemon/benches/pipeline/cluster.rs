@@ -122,6 +122,10 @@ impl Kernel {
 }
 
 impl Naming for Kernel {
+    fn reset_reason(&self, number: u32) -> Option<String> {
+        Some(format!("RST_REASON_{number}"))
+    }
+
     fn drop_reason(&self, number: u32) -> String {
         self.facts.reasons.name(number).into_owned()
     }

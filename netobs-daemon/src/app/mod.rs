@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster;
 use crate::config::{Config, Feature};
+use crate::detect::flood::FloodLimits;
+use crate::flow::DropReasons;
 use crate::http::{self, Api, ApiLimits, ApiParts, Readiness, ServeLimits};
 use crate::kernel::preflight::Preflight;
 use crate::kernel::{clock, facts::Facts, scope};
@@ -26,13 +28,7 @@ use crate::pipeline::{HistoryLimits, Ledger, Origin, Publisher, Store};
 
 /// Runs the daemon until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> Result<()> {
-    let preflight = Preflight::run();
-    for missing in &preflight.missing {
-        if missing.fatal {
-            bail!("{}", missing.sentence);
-        }
-        tracing::warn!("{}", missing.sentence);
-    }
+    let preflight = check()?;
     let shutdown = CancellationToken::new();
     // From here on a signal ends the daemon in good order.
     let mut signals = Signals::new()?;
@@ -64,7 +60,8 @@ pub async fn run(config: Config) -> Result<()> {
     for line in programs.hooks.iter().filter(|hook| !hook.attached) {
         tracing::warn!(hook = line.name, reason = line.detail, "not attached");
     }
-    let names = names::Names::new(facts.reasons, programs.first_hooks);
+    let reasons = DropReasons::new(|name| facts.reasons.number(name));
+    let names = names::Names::new(facts.reasons, facts.reset_reasons, programs.first_hooks);
     let shared = status::Shared::new(
         &config,
         preflight.release,
@@ -96,11 +93,11 @@ pub async fn run(config: Config) -> Result<()> {
         names,
         node: node.clone(),
         limits: config.flow,
+        reasons,
+        floods: FloodLimits { floor: config.flood_floor, ..FloodLimits::default() },
         shared: Arc::clone(&shared),
     })?;
-    if let Some(logger) = programs.logger {
-        tokio::spawn(programs::follow_log(logger, shutdown.clone()));
-    }
+    programs.logger.map(|logger| tokio::spawn(programs::follow_log(logger, shutdown.clone())));
 
     let api = Api::new(
         ApiParts {
@@ -138,6 +135,18 @@ pub async fn run(config: Config) -> Result<()> {
         Some(what) => bail!("{what}; its last words are in the log"),
         None => Ok(()),
     }
+}
+
+/// Refuses to run without what the daemon is useless without, and warns of the rest.
+fn check() -> Result<Preflight> {
+    let preflight = Preflight::run();
+    for missing in &preflight.missing {
+        if missing.fatal {
+            bail!("{}", missing.sentence);
+        }
+        tracing::warn!("{}", missing.sentence);
+    }
+    Ok(preflight)
 }
 
 /// The end. Intake stops first: drops are no longer seen, the rings run dry, and what was counted is told; then clients are

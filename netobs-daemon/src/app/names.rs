@@ -1,21 +1,22 @@
 //! The kernel's names, as the resolver asks for them.
 
 use crate::bpf::netfilter::FirstHooks;
-use crate::kernel::reasons::Reasons;
+use crate::kernel::reasons::{EnumNames, Reasons};
 use crate::kernel::symbols::Symbols;
 use crate::resolve::Naming;
 
-/// Drop reasons and functions of the running kernel.
+/// Reasons and functions of the running kernel.
 #[derive(Debug)]
 pub struct Names {
     reasons: Reasons,
+    reset_reasons: EnumNames,
     symbols: Option<Symbols>,
     first_hooks: FirstHooks,
 }
 
 impl Names {
     /// With function names where the kernel shows them to us.
-    pub fn new(reasons: Reasons, first_hooks: FirstHooks) -> Self {
+    pub fn new(reasons: Reasons, reset_reasons: EnumNames, first_hooks: FirstHooks) -> Self {
         let symbols = match Symbols::load() {
             Ok(symbols) => Some(symbols),
             Err(error) => {
@@ -23,13 +24,17 @@ impl Names {
                 None
             }
         };
-        Self { reasons, symbols, first_hooks }
+        Self { reasons, reset_reasons, symbols, first_hooks }
     }
 }
 
 impl Naming for Names {
     fn drop_reason(&self, number: u32) -> String {
         self.reasons.name(number).into_owned()
+    }
+
+    fn reset_reason(&self, number: u32) -> Option<String> {
+        self.reset_reasons.name(number).map(str::to_owned)
     }
 
     fn is_first_in_hook(&self, ipv6: bool, number: u32) -> bool {

@@ -15,13 +15,13 @@ use super::status::Shared;
 use crate::bpf::buckets::Buckets;
 use crate::bpf::rings::{Rings, Waker};
 use crate::cluster::{ClusterHandle, Snapshot};
+use crate::detect::flood::{FloodDetector, FloodLimits};
 use crate::event::decode::decode;
 use crate::event::joined::Joined;
-use crate::event::raw::RawEvent;
-use crate::flow::{FlowLimits, FlowTable};
+use crate::flow::{DropReasons, FlowLimits, FlowStats, FlowTable};
 use crate::kernel::clock;
 use crate::net::{PlacesReader, PlacesSnapshot};
-use crate::pipeline::Publisher;
+use crate::pipeline::{Ledger, Publisher};
 use crate::resolve::{Sources, observe};
 
 /// How often the buckets are looked at.
@@ -49,6 +49,10 @@ pub struct Parts {
     pub node: String,
     /// Bounds of the flow table.
     pub limits: FlowLimits,
+    /// Numbers of the running kernel's drop reasons that it asks about.
+    pub reasons: DropReasons,
+    /// When resets are a flood.
+    pub floods: FloodLimits,
     /// For the status.
     pub shared: Arc<Shared>,
 }
@@ -79,8 +83,10 @@ impl Pipeline {
 pub fn spawn(parts: Parts) -> io::Result<Pipeline> {
     let waker = Arc::new(Waker::new()?);
     let ending = Arc::new(AtomicBool::new(false));
-    let flow = FlowTable::new(parts.limits);
-    let mut worker = Worker { parts, flow, out: Vec::new(), folded: 0, evicted: 0, coalesced: 0, ticks: 0 };
+    let flow = FlowTable::new(parts.limits, parts.reasons.clone());
+    let floods = FloodDetector::new(parts.floods);
+    let told = FlowStats::default();
+    let mut worker = Worker { parts, flow, floods, out: Vec::new(), told, coalesced: 0, ticks: 0 };
     let (done, finished) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("netobs-pipeline".to_owned()).spawn({
         let (waker, ending) = (Arc::clone(&waker), Arc::clone(&ending));
@@ -96,9 +102,10 @@ pub fn spawn(parts: Parts) -> io::Result<Pipeline> {
 struct Worker {
     parts: Parts,
     flow: FlowTable,
+    floods: FloodDetector,
     out: Vec<Joined>,
-    folded: u64,
-    evicted: u64,
+    /// What the ledger was told of the flow table.
+    told: FlowStats,
     coalesced: u64,
     ticks: u64,
 }
@@ -128,7 +135,6 @@ impl Worker {
                 self.tick(now, caught_up);
                 next_tick = now + TICK_NS;
             }
-            self.parts.publisher.ledger().set_pending(family::DNS, self.flow.stats().pending);
             if last && caught_up {
                 return;
             }
@@ -144,35 +150,22 @@ impl Worker {
     /// Takes a batch of records through decode, correlate, resolve and publish.
     fn drain(&mut self) -> usize {
         let names = self.names();
-        let Self { parts, flow, out, folded, evicted, .. } = self;
+        let Self { parts, flow, floods, out, told, .. } = self;
         let ledger = parts.publisher.ledger();
         let (kernel_names, node, publisher) = (&parts.names, parts.node.as_str(), &parts.publisher);
         parts.rings.drain(|record| {
             let event = match decode(record) {
                 Ok(event) => event,
                 Err(error) => {
-                    // The kind byte, if there is one, says whose record it was.
-                    let family = if record.get(2) == Some(&kind::DNS) { family::DNS } else { family::DROP };
-                    ledger.undecodable(family, &error);
+                    ledger.undecodable(family_of(record), &error);
                     return;
                 }
             };
-            let family = match &event {
-                RawEvent::Drop(_) => family::DROP,
-                RawEvent::Dns(_) => family::DNS,
-            };
-            ledger.decoded(family);
+            ledger.decoded(event.family());
             flow.ingest(event, out);
-            let stats = flow.stats();
-            if stats.folded > *folded {
-                ledger.folded(family, stats.folded - *folded);
-                *folded = stats.folded;
-            }
-            if stats.evicted > *evicted {
-                ledger.evicted(family::DNS, stats.evicted - *evicted);
-                *evicted = stats.evicted;
-            }
+            tell(ledger, told, &flow.stats());
             for joined in out.drain(..) {
+                floods.observe(&joined);
                 publish(&joined, &names, kernel_names, node, publisher);
             }
         })
@@ -183,7 +176,9 @@ impl Worker {
     }
 
     fn publish(&mut self, names: &BatchNames) {
+        tell(self.parts.publisher.ledger(), &mut self.told, &self.flow.stats());
         for joined in self.out.drain(..) {
+            self.floods.observe(&joined);
             publish(&joined, names, &self.parts.names, &self.parts.node, &self.parts.publisher);
         }
     }
@@ -206,7 +201,10 @@ impl Worker {
                 out.extend(flow.coalesced(&gathered.key, gathered.count, gathered.bytes, gathered.last_ns));
             });
         }
-        self.publish(&self.names());
+        let names = self.names();
+        self.publish(&names);
+        self.floods.tick(now, &mut self.out);
+        self.publish(&names);
         self.parts.shared.set_flow(self.flow.stats());
     }
 }
@@ -214,5 +212,33 @@ impl Worker {
 fn publish(joined: &Joined, names: &BatchNames, kernel: &Names, node: &str, publisher: &Publisher) {
     let sources = Sources { directory: &*names.directory, places: &*names.places, naming: kernel, node };
     let (observation, evidence) = observe(joined, &sources);
-    publisher.publish(observation, Some(joined.reference), &evidence);
+    let reference = Some(joined.reference).filter(|reference| *reference != 0);
+    publisher.publish(observation, joined.stands_for, reference, &evidence);
+}
+
+/// Tells the ledger what has changed in the flow table.
+fn tell(ledger: &Ledger, told: &mut FlowStats, stats: &FlowStats) {
+    for family in 0..family::COUNT {
+        if stats.folded[family] != told.folded[family] {
+            ledger.folded(family, stats.folded[family].saturating_sub(told.folded[family]));
+        }
+        if stats.evicted[family] != told.evicted[family] {
+            ledger.evicted(family, stats.evicted[family].saturating_sub(told.evicted[family]));
+        }
+        if stats.pending[family] != told.pending[family] {
+            ledger.set_pending(family, stats.pending[family]);
+        }
+    }
+    *told = *stats;
+}
+
+/// The family of a record that was not understood: its kind byte, if there is one, says whose it was.
+fn family_of(record: &[u8]) -> usize {
+    match record.get(2) {
+        Some(&kind::DNS) => family::DNS,
+        Some(&kind::MTU) => family::MTU,
+        Some(&kind::RESET) => family::RESET,
+        Some(&kind::SOCKET) => family::SOCKET,
+        _ => family::DROP,
+    }
 }

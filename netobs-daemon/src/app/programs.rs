@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use aya::Ebpf;
 use aya_log::EbpfLogger;
 use netobs_common::counters::family;
-use netobs_common::knobs::Knobs;
+use netobs_common::knobs::{Knobs, NO_REASON};
 use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,7 @@ use crate::bpf::counters::CounterMap;
 use crate::bpf::load::{Scope, Settings, load as load_object};
 use crate::bpf::netfilter::{FirstHooks, Netfilter};
 use crate::bpf::rings::{RingProbe, Rings};
-use crate::bpf::tracepoint::KfreeSkb;
+use crate::bpf::tracepoint::Tracepoint;
 use crate::config::{Config, Feature, ScopeChoice};
 use crate::http::status::HookStatus;
 use crate::kernel::{facts::Facts, scope};
@@ -25,6 +25,26 @@ use crate::pipeline::{KernelCounters, KernelSample};
 
 /// Entries of the table of coalescing buckets.
 const BUCKETS: u32 = 8192;
+
+/// Programs at tracepoints: name, the tracepoint as users know it, and what is lost without it.
+const TRACEPOINTS: [(&str, &str, &str); 4] = [
+    ("kfree_skb", "skb:kfree_skb", "drops are not seen"),
+    ("tcp_send_reset", "tcp:tcp_send_reset", "resets have no reason, and those in a pod's own loopback are not seen"),
+    ("tcp_receive_reset", "tcp:tcp_receive_reset", "resets do not say in which state their receiver was"),
+    ("inet_sock_set_state", "sock:inet_sock_set_state", "who opened a connection in a pod's own loopback is not known"),
+];
+
+/// Reasons of fragments that were given up (`enum skb_drop_reason`).
+const FRAGMENT_REASONS: [&str; 3] = ["FRAG_REASM_TIMEOUT", "DUP_FRAG", "FRAG_TOO_FAR"];
+
+/// Their numbers on the running kernel.
+fn fragment_reasons(facts: &Facts) -> [u32; 4] {
+    let mut numbers = [NO_REASON; 4];
+    for (number, name) in numbers.iter_mut().zip(FRAGMENT_REASONS) {
+        *number = facts.reasons.number(name).unwrap_or(NO_REASON);
+    }
+    numbers
+}
 
 /// The programs, and the maps by their users.
 pub struct Programs {
@@ -58,7 +78,7 @@ pub struct KernelSide {
 
 /// What is attached without an interface.
 struct Hooks {
-    kfree_skb: Option<KfreeSkb>,
+    tracepoints: Vec<Tracepoint>,
     netfilter: Option<Netfilter>,
 }
 
@@ -71,7 +91,7 @@ impl KernelSide {
     /// Detaches what is attached without an interface.
     pub fn detach(&self) {
         let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
-        hooks.kfree_skb = None;
+        hooks.tracepoints.clear();
         hooks.netfilter = None;
     }
 }
@@ -83,10 +103,11 @@ impl KernelCounters for KernelSide {
         let empty = self.rings.empty();
         let hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(KernelSample {
+            hooks: counters.hooks,
             families: counters.families,
             in_ring: empty.map(|empty| empty.then_some(0)),
             netfilter_runs: counters.netfilter_runs,
-            recursion_misses: hooks.kfree_skb.as_ref().and_then(KfreeSkb::recursion_misses),
+            recursion_misses: hooks.tracepoints.iter().map(Tracepoint::recursion_misses).sum(),
         })
     }
 }
@@ -98,13 +119,17 @@ pub fn load(config: &Config, facts: &Facts, own_netns: u32) -> Result<Programs> 
         ScopeChoice::Node => false,
         ScopeChoice::Auto => scope::in_initial_netns().unwrap_or(false),
     };
+    let mut burst = Knobs::DEFAULT.burst;
+    burst[family::DROP] = config.drop_burst;
     let settings = Settings {
         knobs: Knobs {
             own_netns,
             scope_all: u32::from(machine),
             dns_ports: config.dns_ports,
             rx_socket: u32::from(facts.kfree_skb_has_socket),
-            burst: [config.drop_burst, Knobs::DEFAULT.burst[family::DNS]],
+            reset_reason: u32::from(facts.reset_has_reason),
+            fragment_reasons: fragment_reasons(facts),
+            burst,
             ..Knobs::DEFAULT
         },
         offsets: facts.offsets.offsets,
@@ -137,10 +162,14 @@ pub fn load(config: &Config, facts: &Facts, own_netns: u32) -> Result<Programs> 
             None
         }
     };
-    let kfree_skb = hook(&mut hooks, "skb:kfree_skb", "drops are not seen", KfreeSkb::attach(&mut loaded));
+    let btf = aya::Btf::from_sys_fs().context("the kernel's BTF cannot be read")?;
+    let mut tracepoints = Vec::new();
+    for (program, name, loss) in TRACEPOINTS {
+        tracepoints.extend(hook(&mut hooks, name, loss, Tracepoint::attach(&mut loaded, program, &btf)));
+    }
     let classifiers = Classifiers::load(&mut loaded, config.wants(Feature::Tcx));
-    let classifiers = hook(&mut hooks, TCX, "DNS is not seen", classifiers);
-    if kfree_skb.is_none() && classifiers.is_none() {
+    let classifiers = hook(&mut hooks, TCX, "DNS, resets and ICMP errors are not seen", classifiers);
+    if tracepoints.is_empty() && classifiers.is_none() {
         let reasons: Vec<_> = hooks.iter().filter_map(|hook| hook.detail.as_deref()).collect();
         anyhow::bail!("nothing can be attached on this kernel: {}", reasons.join("; "));
     }
@@ -154,7 +183,7 @@ pub fn load(config: &Config, facts: &Facts, own_netns: u32) -> Result<Programs> 
     let kernel = Arc::new(KernelSide {
         counters,
         rings: RingProbe::new(&rings)?,
-        hooks: Mutex::new(Hooks { kfree_skb, netfilter }),
+        hooks: Mutex::new(Hooks { tracepoints, netfilter }),
         _object: loaded.ebpf,
     });
     Ok(Programs { classifiers, scope, rings, buckets, kernel, logger, hooks, map_bytes, first_hooks })

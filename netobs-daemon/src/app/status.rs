@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use netobs_common::names;
+use netobs_common::connection::CONNECTIONS;
+use netobs_common::counters::family;
 
 use super::classifier_hooks::TCX;
+use crate::bpf::rings::{RINGS, ring_bytes};
 use crate::cluster::{ClusterHandle, Feed, FeedState, Phase};
 use crate::config::Config;
 use crate::flow::{FlowLimits, FlowStats};
@@ -18,7 +20,7 @@ pub struct Shared {
     kernel: String,
     hooks: Vec<HookStatus>,
     limits: FlowLimits,
-    ring_bytes: u64,
+    ring_bytes: u32,
     places: PlacesReader,
     cluster: Arc<ClusterHandle>,
     interfaces: RwLock<Vec<InterfaceStatus>>,
@@ -42,7 +44,7 @@ impl Shared {
             kernel,
             hooks,
             limits: config.flow,
-            ring_bytes: config.ring_bytes.into(),
+            ring_bytes: config.ring_bytes,
             places,
             cluster,
             interfaces: RwLock::default(),
@@ -163,14 +165,24 @@ impl Shared {
             refused,
         };
         let (namespaces, unobserved) = *self.scope.read().unwrap_or_else(PoisonError::into_inner);
-        vec![
+        let held = [family::DROP, family::MTU, family::RESET, family::SOCKET].iter().map(|of| flow.pending[*of]).sum();
+        let mut limits = vec![
             limit("network namespaces observed", 4096, Some(namespaces as u64), Some(unobserved as u64)),
-            limit("dns questions waiting", self.limits.questions as u64, Some(flow.pending), Some(flow.evicted)),
+            limit(
+                "dns questions waiting",
+                self.limits.questions as u64,
+                Some(flow.pending[family::DNS]),
+                Some(flow.evicted[family::DNS]),
+            ),
+            limit("resets and too big packets waiting", self.limits.held as u64 * 3, Some(held), Some(flow.told_early)),
             limit("packets remembered", self.limits.packets as u64, None, Some(flow.evicted_packets)),
             limit("drops remembered as evidence", self.limits.references as u64, None, Some(flow.evicted_references)),
-            limit(&format!("bytes of {}", names::RING_DROP), self.ring_bytes, None, None),
-            limit(&format!("bytes of {}", names::RING_DNS), self.ring_bytes, None, None),
-        ]
+            limit("connections whose opener is remembered", CONNECTIONS.into(), None, None),
+        ];
+        limits.extend(RINGS.map(|(ring, family)| {
+            limit(&format!("bytes of {ring}"), ring_bytes(family, self.ring_bytes).into(), None, None)
+        }));
+        limits
     }
 }
 
@@ -201,7 +213,7 @@ impl StatusSource for Shared {
             kernel: self.kernel.clone(),
             hooks: (attached as u64, (self.hooks.len() - attached) as u64),
             interfaces: (whole as u64, (interfaces - whole) as u64),
-            rings: [names::RING_DROP, names::RING_DNS].map(|ring| (ring, self.ring_bytes)).into(),
+            rings: RINGS.map(|(ring, family)| (ring, ring_bytes(family, self.ring_bytes).into())).into(),
             map_bytes: self.map_bytes,
             evicted: (flow.evicted_packets, flow.evicted_references),
             namespaces: (namespaces as u64, unobserved as u64),

@@ -2,7 +2,7 @@
 
 use aya::maps::{MapData, PerCpuArray};
 use aya::util::nr_cpus;
-use netobs_common::counters::{Counters, FamilyCounters, family};
+use netobs_common::counters::{Counters, FamilyCounters, HookCounters};
 use netobs_common::names;
 use netobs_common::trail::CpuState;
 
@@ -29,8 +29,15 @@ impl CounterMap {
         let mut sum = Counters::default();
         for Value(state) in self.0.get(&0, 0)?.iter() {
             sum.netfilter_runs += state.counters.netfilter_runs;
-            for index in 0..family::COUNT {
-                add(&mut sum.families[index], &state.counters.families[index]);
+            for (sum, hook) in sum.hooks.iter_mut().zip(&state.counters.hooks) {
+                let HookCounters { runs, not_network, no_interest, out_of_scope } = hook;
+                sum.runs += runs;
+                sum.not_network += not_network;
+                sum.no_interest += no_interest;
+                sum.out_of_scope += out_of_scope;
+            }
+            for (sum, family) in sum.families.iter_mut().zip(&state.counters.families) {
+                add(sum, family);
             }
         }
         Ok(sum)
@@ -38,29 +45,15 @@ impl CounterMap {
 }
 
 fn add(sum: &mut FamilyCounters, other: &FamilyCounters) {
-    let FamilyCounters {
-        runs,
-        not_network,
-        no_interest,
-        repeated,
-        out_of_scope,
-        seen,
-        submitted,
-        coalesced,
-        ring_full,
-        unparsed,
-        coalesced_unkeyed,
-    } = other;
-    sum.runs += runs;
-    sum.not_network += not_network;
-    sum.no_interest += no_interest;
-    sum.repeated += repeated;
-    sum.out_of_scope += out_of_scope;
+    let FamilyCounters { seen, repeated, submitted, coalesced, ring_full, unparsed, withheld, coalesced_unkeyed } =
+        other;
     sum.seen += seen;
+    sum.repeated += repeated;
     sum.submitted += submitted;
     sum.coalesced += coalesced;
     sum.ring_full += ring_full;
     sum.unparsed += unparsed;
+    sum.withheld += withheld;
     sum.coalesced_unkeyed += coalesced_unkeyed;
 }
 

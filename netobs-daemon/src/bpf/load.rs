@@ -14,6 +14,7 @@ use tokio::io::unix::AsyncFd;
 use zerocopy::IntoBytes as _;
 
 use super::object::{self, ObjectError};
+use super::rings::{RINGS, ring_bytes};
 
 /// What the kernel side is built with.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +23,7 @@ pub struct Settings {
     pub knobs: Knobs,
     /// Offsets from BTF.
     pub offsets: Offsets,
-    /// Bytes of each ring; a power of two, at least a page.
+    /// Bytes of the largest rings; a power of two, at least a page.
     pub ring_bytes: u32,
     /// Entries of the table of coalescing buckets.
     pub buckets: u32,
@@ -60,12 +61,14 @@ pub struct Loaded {
 pub fn load(settings: &Settings) -> Result<Loaded, LoadError> {
     object::parse()?;
     let log_level: u8 = if settings.debug { u8::MAX } else { 0 };
-    let ebpf = EbpfLoader::new()
+    let mut loader = EbpfLoader::new();
+    for (ring, family) in RINGS {
+        loader.map_max_entries(ring, ring_bytes(family, settings.ring_bytes));
+    }
+    let ebpf = loader
         .override_global(names::OFFSETS, settings.offsets.as_bytes(), true)
         .override_global(names::KNOBS, settings.knobs.as_bytes(), true)
         .override_global(aya_log::LEVEL, &log_level, false)
-        .map_max_entries(names::RING_DROP, settings.ring_bytes)
-        .map_max_entries(names::RING_DNS, settings.ring_bytes)
         .map_max_entries(names::BUCKETS, settings.buckets)
         .load(object::OBJECT)?;
     Ok(Loaded { ebpf })

@@ -124,7 +124,9 @@ fn instructions(ebpf: &Ebpf) -> Result<Vec<bpf_insn>, NetfilterError> {
 
 /// Descriptor of a map that aya made.
 fn descriptor(map: &Map) -> Option<i32> {
-    let (Map::Array(data) | Map::PerCpuArray(data) | Map::HashMap(data) | Map::RingBuf(data)) = map else {
+    let (Map::Array(data) | Map::PerCpuArray(data) | Map::HashMap(data) | Map::LruHashMap(data) | Map::RingBuf(data)) =
+        map
+    else {
         return None;
     };
     Some(data.fd().as_fd().as_raw_fd())

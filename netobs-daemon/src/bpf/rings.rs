@@ -26,8 +26,7 @@ impl Rings {
     /// Takes the rings and the flag out of the loaded object.
     pub fn take(loaded: &mut Loaded) -> Result<Self, LoadError> {
         let mut rings = Vec::new();
-        // As RING_FAMILIES says.
-        for name in [names::RING_DNS, names::RING_DROP] {
+        for (name, _) in RINGS {
             rings.push(RingBuf::try_from(loaded.take(name)?)?);
         }
         Ok(Self { rings, armed: Array::try_from(loaded.take(names::ARMED)?)? })
@@ -95,7 +94,7 @@ impl RingProbe {
     /// Whether each ring is empty, also of records that are being written, indexed by [`family`].
     pub fn empty(&self) -> [bool; family::COUNT] {
         let mut empty = [false; family::COUNT];
-        for (descriptor, family) in self.0.iter().zip(RING_FAMILIES) {
+        for (descriptor, family) in self.0.iter().zip(RINGS.map(|(_, family)| family)) {
             let mut poll_fd = [PollFd::new(descriptor, PollFlags::IN)];
             let nothing = poll(&mut poll_fd, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
             empty[family] = matches!(nothing, Ok(0));
@@ -104,8 +103,26 @@ impl RingProbe {
     }
 }
 
-/// Families of the rings, in the order in which they are drained.
-const RING_FAMILIES: [usize; family::COUNT] = [family::DNS, family::DROP];
+/// The rings with their families, in the order in which they are drained.
+pub const RINGS: [(&str, usize); family::COUNT] = [
+    (names::RING_DNS, family::DNS),
+    (names::RING_MTU, family::MTU),
+    (names::RING_RESET, family::RESET),
+    (names::RING_SOCKET, family::SOCKET),
+    (names::RING_DROP, family::DROP),
+];
+
+/// Bytes of a family's ring where the configuration gives `bytes` to the largest ones. Resets need less, for a few of a
+/// storm say it all, and sockets' evidence and ICMP errors come within small budgets.
+pub const fn ring_bytes(family: usize, bytes: u32) -> u32 {
+    const PAGE: u32 = 4096;
+    let bytes = match family {
+        family::RESET => bytes / 2,
+        family::MTU | family::SOCKET => bytes / 8,
+        _ => bytes,
+    };
+    if bytes < PAGE { PAGE } else { bytes }
+}
 
 /// Lets another thread end a [`Rings::wait`].
 #[derive(Debug)]

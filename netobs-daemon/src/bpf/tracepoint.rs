@@ -1,4 +1,4 @@
-//! The tracepoint that sees drops.
+//! Programs at tracepoints of the kernel.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
@@ -8,17 +8,16 @@ use aya::programs::tp_btf::BtfTracePointLink;
 use super::load::{Loaded, ProgramError};
 use super::sys;
 
-/// Attached `skb:kfree_skb`. Detaches when dropped, or with the process.
-pub struct KfreeSkb {
+/// An attached program. Detaches when dropped, or with the process.
+pub struct Tracepoint {
     descriptor: OwnedFd,
     _link: BtfTracePointLink,
 }
 
-impl KfreeSkb {
-    /// Loads and attaches the program.
-    pub fn attach(loaded: &mut Loaded) -> Result<Self, ProgramError> {
-        let btf = Btf::from_sys_fs().map_err(aya::programs::ProgramError::from)?;
-        let program = loaded.tracepoint("kfree_skb", "kfree_skb", &btf)?;
+impl Tracepoint {
+    /// Loads the program that has the tracepoint's name, and attaches it.
+    pub fn attach(loaded: &mut Loaded, name: &'static str, btf: &Btf) -> Result<Self, ProgramError> {
+        let program = loaded.tracepoint(name, name, btf)?;
         let link = program.attach()?;
         let link = program.take_link(link)?;
         let descriptor = program.fd()?.as_fd().try_clone_to_owned().map_err(aya::programs::ProgramError::IOError)?;

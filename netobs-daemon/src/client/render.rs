@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::event::observation::{Observation, Severity};
-use crate::pipeline::frame::kind_name;
 
 /// How much a line tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +29,10 @@ pub fn line(event: &Observation, detail: Detail, zone: &TimeZone) -> String {
         Ok(time) => time.to_zoned(zone.clone()).strftime(format).to_string(),
         Err(_) => clean(&event.time),
     };
-    let kind = kind_name(event.kind).to_uppercase();
-    // The kind stands before it already.
-    let summary = clean(event.summary.strip_prefix("dns: ").unwrap_or(&event.summary));
+    let kind = event.kind.name().to_uppercase();
+    // The column before it says the kind.
+    let prefix = format!("{}: ", event.kind.name());
+    let summary = clean(event.summary.strip_prefix(&prefix).unwrap_or(&event.summary));
     let mut line = format!("{dim}{time}{dim:#} {kind_style}{kind:<4}{kind_style:#} {summary}");
     if event.count > 1 {
         let _ = write!(line, " {dim}(x{}){dim:#}", event.count);

@@ -69,7 +69,7 @@ impl Shared {
 async fn shows_problems_and_with_all_the_rest() {
     let server = Server::start(Setup::default()).await;
     server.drops(1);
-    server.publisher.publish(samples::dns("shop", "cart", false), None, &[]);
+    server.publisher.publish(samples::dns("shop", "cart", false), samples::DNS, None, &[]);
     let (tcp, unix) = (format!("http://{}", server.address), format!("unix:{}", server.socket.display()));
     let problems = run(&["--no-follow"], &tcp).await.unwrap();
     assert!(problems.ends_with("DROP shop/cart -> data/db-0: NETFILTER_DROP\n"), "{problems}");
@@ -117,7 +117,7 @@ async fn a_restart_is_survived_and_told() {
     server.stop().await;
     notices.wait_for("lost the stream").await;
     let again = Server::start_at(Setup { epoch: 2, ..Setup::default() }, address, socket).await;
-    again.publisher.publish(samples::drop("shop", "web", "NO_SOCKET"), None, &[]);
+    again.publisher.publish(samples::drop("shop", "web", "NO_SOCKET"), samples::DROP, None, &[]);
     out.wait_for("shop/web").await;
     notices.wait_for("connected again, resuming after node-a.test.b0071d00.1.1").await;
     notices.wait_for("the daemon was started anew").await;

@@ -3,13 +3,18 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use netobs_common::ABI_VERSION;
-use netobs_common::record::{self, DnsRecord, DropRecord, Header, direction, flags, kind};
+use netobs_common::record::{
+    self, DnsRecord, DropRecord, Header, IcmpRecord, ResetRecord, SocketRecord, direction, flags, kind,
+};
 use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use super::dns::{self, DnsError};
 use super::headers::{self, protocol};
-use super::raw::{Conntrack, Context, RawDns, RawDrop, RawEvent, Tuple};
+use super::raw::{
+    Conntrack, Context, Quoted, RawDns, RawDrop, RawEvent, RawIcmp, RawReset, RawSocket, Side, SizeError, SocketSide,
+    Tuple,
+};
 
 /// Why bytes from a ring are no record. All but [`DecodeError::Dns`] mean that the two sides disagree: a defect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -62,6 +67,9 @@ pub fn decode(bytes: &[u8]) -> Result<RawEvent, DecodeError> {
     match header.kind {
         kind::DROP => decode_drop(record).map(|drop| RawEvent::Drop(Box::new(drop))),
         kind::DNS => decode_dns(record).map(|dns| RawEvent::Dns(Box::new(dns))),
+        kind::MTU => decode_icmp(record).map(|icmp| RawEvent::Icmp(Box::new(icmp))),
+        kind::RESET => decode_reset(record).map(|reset| RawEvent::Reset(Box::new(reset))),
+        kind::SOCKET => decode_socket(record).map(|said| RawEvent::Socket(Box::new(said))),
         other => Err(DecodeError::Kind(other)),
     }
 }
@@ -112,6 +120,11 @@ fn decode_drop(bytes: &[u8]) -> Result<RawDrop, DecodeError> {
         reason: record.reason,
         length: record.length,
         mtu: known(record.mtu),
+        out_ifindex: known(record.out_ifindex),
+        out_mtu: known(record.out_mtu),
+        peer_mtu: known(record.peer_mtu),
+        size: parsed.and_then(|p| p.size),
+        fragment: parsed.and_then(|p| p.fragment),
         gso_size: known(record.gso_size).filter(|size| *size != u16::MAX),
         ethertype: record.ethertype,
         socket_family: known(record.socket_family),
@@ -165,6 +178,106 @@ pub(crate) fn address(bytes: [u8; 16], version: u8) -> Option<IpAddr> {
     }
 }
 
+/// Address and port of an end, as the kernel side writes them.
+fn end(ip: [u8; 16], port: [u8; 2], version: u8) -> Result<SocketAddr, DecodeError> {
+    let ip = address(ip, version).ok_or(DecodeError::Field { field: "ip_version", value: version.into() })?;
+    Ok(SocketAddr::new(ip, u16::from_be_bytes(port)))
+}
+
+/// Whether the interface was about to send the packet.
+fn is_egress(code: u8) -> Result<bool, DecodeError> {
+    match code {
+        direction::INGRESS => Ok(false),
+        direction::EGRESS => Ok(true),
+        other => Err(DecodeError::Field { field: "direction", value: other.into() }),
+    }
+}
+
+/// One of [`record::opener`].
+fn opener(code: u8) -> Result<Option<Side>, DecodeError> {
+    match code {
+        record::opener::UNKNOWN => Ok(None),
+        record::opener::SOURCE => Ok(Some(Side::Source)),
+        record::opener::DESTINATION => Ok(Some(Side::Destination)),
+        other => Err(DecodeError::Field { field: "opener", value: other.into() }),
+    }
+}
+
+/// What an ICMP error's type and code (RFC 792, RFC 4443) say of a packet's size.
+pub(crate) const fn size_error(version: u8, icmp_type: u8, code: u8) -> Option<SizeError> {
+    match (version, icmp_type, code) {
+        (4, 3, 4) => Some(SizeError::FragmentationNeeded),
+        (6, 2, _) => Some(SizeError::PacketTooBig),
+        (4, 11, 1) | (6, 3, 1) => Some(SizeError::ReassemblyTimeExceeded),
+        _ => None,
+    }
+}
+
+fn decode_icmp(bytes: &[u8]) -> Result<RawIcmp, DecodeError> {
+    let mut copy = None;
+    let record: &IcmpRecord = view(bytes, &mut copy)?;
+    let quoted = headers::parse(used(&record.quoted, record.quoted_length, "quoted_length")?);
+    let error = size_error(record.ip_version, record.icmp_type, record.icmp_code)
+        .ok_or(DecodeError::Field { field: "icmp_type", value: record.icmp_type.into() })?;
+    Ok(RawIcmp {
+        context: context(&record.header),
+        source: end(record.source, [0; 2], record.ip_version)?.ip(),
+        destination: end(record.destination, [0; 2], record.ip_version)?.ip(),
+        egress: is_egress(record.direction)?,
+        translated: record.header.flags & flags::TRANSLATED != 0,
+        arrival: known(record.arrival_ifindex),
+        error,
+        next_hop_mtu: known(record.next_hop_mtu),
+        quoted: quoted.map(|p| Quoted { tuple: p.tuple, size: p.size, fragment: p.fragment }),
+    })
+}
+
+fn decode_reset(bytes: &[u8]) -> Result<RawReset, DecodeError> {
+    let mut copy = None;
+    let record: &ResetRecord = view(bytes, &mut copy)?;
+    Ok(RawReset {
+        context: context(&record.header),
+        source: end(record.source, record.source_port, record.ip_version)?,
+        destination: end(record.destination, record.destination_port, record.ip_version)?,
+        egress: is_egress(record.direction)?,
+        translated: record.header.flags & flags::TRANSLATED != 0,
+        arrival: known(record.arrival_ifindex),
+        sequence: record.sequence,
+        acknowledgment: record.acknowledgment,
+        tcp_flags: record.tcp_flags,
+        hop_limit: record.hop_limit,
+        opener: opener(record.opener)?,
+        opened_ns: known(record.opened_ns),
+    })
+}
+
+/// `TCP_CLOSE` (`include/net/tcp_states.h`).
+const CLOSE: u8 = 7;
+
+fn decode_socket(bytes: &[u8]) -> Result<RawSocket, DecodeError> {
+    let mut copy = None;
+    let record: &SocketRecord = view(bytes, &mut copy)?;
+    Ok(RawSocket {
+        context: context(&record.header),
+        source: end(record.source, record.source_port, record.ip_version)?,
+        destination: end(record.destination, record.destination_port, record.ip_version)?,
+        side: match record.side {
+            record::side::SENT => SocketSide::Sent,
+            record::side::ANSWERED => SocketSide::Answered,
+            record::side::RECEIVED => SocketSide::Received,
+            other => return Err(DecodeError::Field { field: "side", value: other.into() }),
+        },
+        reason: Some(record.reason).filter(|reason| *reason != u32::MAX),
+        // Closed already: what it was before is not known.
+        state: known(record.state).filter(|state| record.side != record::side::SENT || *state != CLOSE),
+        trigger_flags: known(record.trigger_flags),
+        trigger_sequence: record.trigger_sequence,
+        alone: record.alone != 0,
+        opener: opener(record.opener)?,
+        opened_ns: known(record.opened_ns),
+    })
+}
+
 fn decode_dns(bytes: &[u8]) -> Result<RawDns, DecodeError> {
     let mut copy = None;
     let record: &DnsRecord = view(bytes, &mut copy)?;
@@ -173,20 +286,11 @@ fn decode_dns(bytes: &[u8]) -> Result<RawDns, DecodeError> {
     let payload = payload
         .filter(|_| record.captured <= record.message_length)
         .ok_or(DecodeError::Field { field: "captured", value: record.captured.into() })?;
-    let end = |ip, port| {
-        let ip = address(ip, record.ip_version)
-            .ok_or(DecodeError::Field { field: "ip_version", value: record.ip_version.into() })?;
-        Ok::<_, DecodeError>(SocketAddr::new(ip, u16::from_be_bytes(port)))
-    };
     Ok(RawDns {
         context: context(&record.header),
-        source: end(record.source, record.source_port)?,
-        destination: end(record.destination, record.destination_port)?,
-        egress: match record.direction {
-            direction::INGRESS => false,
-            direction::EGRESS => true,
-            other => return Err(DecodeError::Field { field: "direction", value: other.into() }),
-        },
+        source: end(record.source, record.source_port, record.ip_version)?,
+        destination: end(record.destination, record.destination_port, record.ip_version)?,
+        egress: is_egress(record.direction)?,
         message: dns::parse(payload)?,
         message_length: record.message_length,
     })

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::raw::Tuple;
+use super::raw::{Fragment, Size, Tuple};
 
 /// IP protocol numbers (IANA, "Assigned Internet Protocol Numbers").
 pub mod protocol {
@@ -34,12 +34,16 @@ pub struct Parsed {
     pub tuple: Tuple,
     /// The flags byte of a TCP header.
     pub tcp_flags: Option<u8>,
+    /// How big the packet is; `None` where the headers do not say.
+    pub size: Option<Size>,
+    /// Set for a part of a packet.
+    pub fragment: Option<Fragment>,
 }
 
 /// Parses from the network header on. `None` when not even the addresses are there or it is no IP packet. Ports are
 /// absent in a fragment other than the first, which does not carry them.
 pub fn parse(bytes: &[u8]) -> Option<Parsed> {
-    let (source, destination, protocol, transport) = match bytes.first()? >> 4 {
+    let Network { source, destination, protocol, rest: transport, packet, fragment } = match bytes.first()? >> 4 {
         4 => ipv4(bytes)?,
         6 => ipv6(bytes)?,
         _ => return None,
@@ -53,10 +57,31 @@ pub fn parse(bytes: &[u8]) -> Option<Parsed> {
         source_port: ports.map(|p| u16::from_be_bytes([p[0], p[1]])),
         destination_port: ports.map(|p| u16::from_be_bytes([p[2], p[3]])),
     };
-    Some(Parsed { tuple, tcp_flags })
+    let network = (bytes.len() - transport.len()) as u32;
+    let size = packet.map(|packet| Size { packet, headers: network + transport_header(protocol, transport) });
+    Some(Parsed { tuple, tcp_flags, size, fragment })
 }
 
-type Network<'a> = (IpAddr, IpAddr, u8, &'a [u8]);
+/// Bytes of a transport header, as far as it says: TCP's data offset (RFC 9293 section 3.1), UDP's fixed 8.
+fn transport_header(protocol: u8, transport: &[u8]) -> u32 {
+    match protocol {
+        protocol::TCP => transport.get(12).map_or(0, |offset| u32::from(offset >> 4) * 4),
+        protocol::UDP => 8,
+        _ => 0,
+    }
+}
+
+/// What a network header says.
+struct Network<'a> {
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: u8,
+    /// What follows it; empty in a fragment other than the first.
+    rest: &'a [u8],
+    /// Bytes of the whole packet; `None`: more than the field can say (BIG TCP, jumbograms).
+    packet: Option<u32>,
+    fragment: Option<Fragment>,
+}
 
 /// RFC 791 section 3.1.
 fn ipv4(bytes: &[u8]) -> Option<Network<'_>> {
@@ -65,10 +90,21 @@ fn ipv4(bytes: &[u8]) -> Option<Network<'_>> {
     if length < 20 {
         return None;
     }
-    let fragment_offset = u16::from_be_bytes([header[6], header[7]]) & 0x1fff;
-    let transport = if fragment_offset == 0 { bytes.get(length..).unwrap_or_default() } else { &[] };
+    let flags = u16::from_be_bytes([header[6], header[7]]);
+    let (more, offset) = (flags & 0x2000 != 0, flags & 0x1fff);
+    let after = bytes.get(length..).unwrap_or_default();
     let address = |at: usize| IpAddr::V4(Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]));
-    Some((address(12), address(16), header[9], transport))
+    let total = u32::from(u16::from_be_bytes([header[2], header[3]]));
+    let identification = u16::from_be_bytes([header[4], header[5]]).into();
+    Some(Network {
+        source: address(12),
+        destination: address(16),
+        protocol: header[9],
+        // Not in place of what is not there: an empty slice at its end keeps the header's length computable.
+        rest: if offset == 0 { after } else { &after[after.len()..] },
+        packet: Some(total).filter(|total| *total > 0),
+        fragment: (more || offset != 0).then_some(Fragment { identification, offset: offset * 8, more }),
+    })
 }
 
 /// RFC 8200 section 3. Where the capture ends within the extension headers, the protocol is that of the first one that
@@ -81,18 +117,35 @@ fn ipv6(bytes: &[u8]) -> Option<Network<'_>> {
         IpAddr::V6(Ipv6Addr::from(octets))
     };
     let mut next = header[6];
+    let mut fragment = None;
+    let payload = u32::from(u16::from_be_bytes([header[4], header[5]]));
     // Each round consumes at least eight bytes, so this ends.
     while let Some(length) = extension_length(next, rest) {
-        if next == 44 && u16::from_be_bytes([rest[2], rest[3]]) & 0xfff8 != 0 {
-            // A fragment other than the first: its protocol is known, what follows is the middle of a packet.
-            next = rest[0];
-            rest = &[];
-            break;
+        if next == 44 {
+            let word = u16::from_be_bytes([rest[2], rest[3]]);
+            let identification = rest.get(4..8).map_or(0, |id| u32::from_be_bytes([id[0], id[1], id[2], id[3]]));
+            // RFC 6946: an atomic fragment, first and last, is whole.
+            if word & 0xfff9 != 0 {
+                fragment = Some(Fragment { identification, offset: word & 0xfff8, more: word & 1 != 0 });
+            }
+            if word & 0xfff8 != 0 {
+                // A fragment other than the first: its protocol is known, what follows is the middle of a packet.
+                next = rest[0];
+                rest = &rest[rest.len()..];
+                break;
+            }
         }
         next = rest[0];
         rest = rest.get(length..).unwrap_or_default();
     }
-    Some((address(8), address(24), next, rest))
+    Some(Network {
+        source: address(8),
+        destination: address(24),
+        protocol: next,
+        rest,
+        packet: Some(payload).filter(|payload| *payload > 0).map(|payload| payload + 40),
+        fragment,
+    })
 }
 
 /// Bytes of an extension header of which the first four bytes are there; `None` for anything else. RFC 8200 section 4,

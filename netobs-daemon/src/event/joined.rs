@@ -5,12 +5,25 @@ use std::sync::Arc;
 
 use netobs_common::trail::Point;
 
-use super::observation::DnsOutcome;
-use super::raw::{Context, DnsQuestion, RawDrop, Tuple};
+use super::observation::{DnsOutcome, FloodPhase, MtuCause, ResetCause};
+use super::raw::{Context, DnsQuestion, RawDrop, RawIcmp, RawReset, RawSocket, Side, SizeError, Tuple};
+
+/// What an event counts as in the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StandsFor {
+    /// A record of this family ([`netobs_common::counters::family`]).
+    Record(usize),
+    /// Packets of this family that were counted, not recorded.
+    Summary(usize),
+    /// Neither: it tells of other events (a flood).
+    Others,
+}
 
 /// An event before its ends have names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Joined {
+    /// What it counts as in the ledger.
+    pub stands_for: StandsFor,
     /// Number by which later events name this one as evidence. Ascending, from 1, in the order of emission.
     pub reference: u64,
     /// References of earlier events that explain this one, ascending.
@@ -37,6 +50,17 @@ pub struct Joined {
     pub kind: JoinedKind,
 }
 
+impl Joined {
+    /// The kernel's drop that this is about.
+    pub fn dropped(&self) -> Option<&RawDrop> {
+        match &self.kind {
+            JoinedKind::Drop(drop) => Some(drop),
+            JoinedKind::Mtu(failure) => failure.drop.as_deref(),
+            _ => None,
+        }
+    }
+}
+
 /// Address translation of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Translation {
@@ -49,12 +73,18 @@ pub struct Translation {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum JoinedKind {
     /// The kernel dropped a packet.
     Drop(Box<RawDrop>),
     /// A DNS question and what became of it.
     Dns(Box<DnsExchange>),
+    /// A packet was too big for its way, or its parts did not all come.
+    Mtu(Box<SizeFailure>),
+    /// A TCP connection was reset, or refused.
+    Reset(Box<Reset>),
+    /// A source resets far more connections than it used to, or no longer does.
+    Flood(Box<Flood>),
     /// Packets of a burst that were counted, not recorded.
     Coalesced(Coalesced),
 }
@@ -84,6 +114,68 @@ pub struct DnsExchange {
     pub answer: Option<Sighting>,
 }
 
+/// A packet that was too big for its way, or whose parts did not all come. At least one of `icmp` and `drop` is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SizeFailure {
+    /// What failed.
+    pub cause: MtuCause,
+    /// The ICMP error about it.
+    pub icmp: Option<Box<RawIcmp>>,
+    /// The kernel's drop of it (of its fragments: the first of them).
+    pub drop: Option<Box<RawDrop>>,
+}
+
+/// A reset, and what sockets on this node say of it. At least one of the three is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reset {
+    /// What it means.
+    pub cause: ResetCause,
+    /// The packet, as first seen on an interface.
+    pub packet: Option<Box<RawReset>>,
+    /// What the sending side says.
+    pub sender: Option<Box<RawSocket>>,
+    /// What the receiving side says.
+    pub receiver: Option<Box<RawSocket>>,
+}
+
+impl Reset {
+    /// Who opened the connection: of a refused one, who was refused; else where its SYN was seen.
+    pub fn opener(&self) -> Option<Side> {
+        if self.cause == ResetCause::Refused {
+            return Some(Side::Destination);
+        }
+        let sockets = || [&self.sender, &self.receiver].into_iter().flatten().find_map(|socket| socket.opener);
+        self.packet.as_ref().and_then(|packet| packet.opener).or_else(sockets)
+    }
+
+    /// When it was opened, `CLOCK_BOOTTIME` nanoseconds.
+    pub fn opened_ns(&self) -> Option<u64> {
+        let sockets = || [&self.sender, &self.receiver].into_iter().flatten().find_map(|socket| socket.opened_ns);
+        self.packet.as_ref().and_then(|packet| packet.opened_ns).or_else(sockets)
+    }
+}
+
+/// A source that resets far more connections than it used to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flood {
+    /// Whether it begins or is over.
+    pub phase: FloodPhase,
+    /// When it began, `CLOCK_BOOTTIME` nanoseconds.
+    pub since_ns: u64,
+    /// Nanoseconds since then; at its end, until its last packet.
+    pub duration_ns: u64,
+    /// Resets since then.
+    pub packets: u64,
+    /// Resets per second: at the onset of the last moment, at the end of the whole time.
+    pub rate: f64,
+    /// The source's own rate before, resets per second.
+    pub baseline: f64,
+    /// Rate above which it counts as a flood, resets per second.
+    pub threshold: f64,
+    /// Destinations so far, at most as many as are told apart.
+    pub destinations: u64,
+}
+
 /// Where a packet was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sighting {
@@ -107,6 +199,22 @@ pub enum Coalesced {
     Dns {
         /// Answers, else questions.
         response: bool,
+        /// Bytes of the packets.
+        bytes: u64,
+    },
+    /// ICMP errors about packets' sizes.
+    Icmp {
+        /// What they say; `None`: an unknown type and code.
+        error: Option<SizeError>,
+        /// Bytes of the packets.
+        bytes: u64,
+    },
+    /// TCP resets.
+    Resets {
+        /// They answer SYNs.
+        refused: bool,
+        /// They stay in a pod's own loopback.
+        alone: bool,
         /// Bytes of the packets.
         bytes: u64,
     },

@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use super::detail::{FloodDetail, FloodPhase, IcmpPath, MtuCause, MtuDetail, ResetCause, ResetDetail, ResetEnd};
+
 /// An event of the stream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Observation {
@@ -24,12 +26,14 @@ pub struct Observation {
     pub node: String,
     /// One sentence for people.
     pub summary: String,
-    /// Packets this event stands for. 1, unless packets of a burst were coalesced into it.
+    /// Packets this event stands for. 1, unless packets of a burst were coalesced into it, or it is about several fragments
+    /// of one packet.
     pub count: u64,
     /// The packets of a burst that were counted, not recorded: this event is their summary.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub coalesced: bool,
-    /// Addresses and ports as in the packet when it failed (DNS: as in the question).
+    /// Addresses and ports as in the packet when it failed (DNS: as in the question; MTU: of the packet that was too big, not
+    /// of the ICMP error about it, unless errors were counted; reset: of the reset; flood: without ports).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow: Option<Flow>,
     /// Who sent it.
@@ -56,12 +60,21 @@ pub struct Observation {
     /// Where the packet was met, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub points: Vec<ObservationPoint>,
-    /// Filled for kind `drop`.
+    /// Filled for kind `drop`, and for kind `mtu` where the kernel's drop of the packet was seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drop: Option<DropDetail>,
     /// Filled for kind `dns`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dns: Option<DnsDetail>,
+    /// Filled for kind `mtu`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<MtuDetail>,
+    /// Filled for kind `reset`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reset: Option<ResetDetail>,
+    /// Filled for kind `flood`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flood: Option<FloodDetail>,
     /// Ids of other events that explain this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<String>,
@@ -75,6 +88,28 @@ pub enum Kind {
     Drop,
     /// A DNS question and what became of it.
     Dns,
+    /// A packet was too big for its way, or its fragments did not all come.
+    Mtu,
+    /// A TCP connection was reset, or refused.
+    Reset,
+    /// A source resets far more connections than it used to, or no longer does.
+    Flood,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [Self::Drop, Self::Dns, Self::Mtu, Self::Reset, Self::Flood];
+
+    /// Name, as in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Dns => "dns",
+            Self::Mtu => "mtu",
+            Self::Reset => "reset",
+            Self::Flood => "flood",
+        }
+    }
 }
 
 /// Whether something failed.

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use netobs_common::counters::family;
 use netobs_common::trail::{Point, TRAIL_POINTS, hook};
 
 use super::key::{FlowKey, scope};
 use super::packets::SAME_PACKET_NS;
 use crate::event::headers::protocol::UDP;
-use crate::event::joined::{DnsExchange, Joined, JoinedKind, Sighting, Translation};
+use crate::event::joined::{DnsExchange, Joined, JoinedKind, Sighting, StandsFor, Translation};
 use crate::event::observation::DnsOutcome;
 use crate::event::raw::{Context, DnsQuestion, RawDns, Tuple};
 
@@ -195,6 +196,7 @@ impl Exchange {
             translated.then_some(Translation { original, backend, reply: false })
         });
         Joined {
+            stands_for: StandsFor::Record(family::DNS),
             reference: 0,
             evidence: Vec::new(),
             boot_ns,
@@ -213,6 +215,7 @@ impl Exchange {
 /// An answer to no question that was seen. Its addresses are told as in the question it claims to answer.
 pub fn unasked(answer: &RawDns, question: Option<Arc<DnsQuestion>>) -> Joined {
     Joined {
+        stands_for: StandsFor::Record(family::DNS),
         reference: 0,
         evidence: Vec::new(),
         boot_ns: answer.context.boot_ns,

@@ -1,9 +1,9 @@
-//! Which drops were told, by flow: what a question without an answer may rest on.
+//! Which drops were told, by flow: what a question without an answer may rest on, and a reset that a rule made.
 
 use std::collections::VecDeque;
+use std::hash::Hash;
 
 use super::Map;
-use super::key::FlowKey;
 
 /// References that are kept of one flow, and that one event names; a flow of which more packets were dropped keeps
 /// its newest.
@@ -11,15 +11,15 @@ pub const PER_FLOW: usize = 8;
 
 /// References of told drops, with their times, in order.
 #[derive(Debug)]
-pub struct DropReferences {
-    flows: Map<FlowKey, VecDeque<(u64, u64)>>,
+pub struct DropReferences<K, V = u64> {
+    flows: Map<K, VecDeque<(u64, V)>>,
     /// Every entry of `flows`, oldest first.
-    order: VecDeque<(u64, FlowKey, u64)>,
+    order: VecDeque<(u64, K, V)>,
     limit: usize,
     evicted: u64,
 }
 
-impl DropReferences {
+impl<K: Hash + Eq + Copy, V: Eq + Copy> DropReferences<K, V> {
     /// Keeps at most `limit` references.
     pub fn new(limit: usize) -> Self {
         Self { flows: Map::default(), order: VecDeque::new(), limit: limit.max(1), evicted: 0 }
@@ -31,7 +31,7 @@ impl DropReferences {
     }
 
     /// Remembers that the drop told as `reference` was one of this flow.
-    pub fn insert(&mut self, flow: FlowKey, boot_ns: u64, reference: u64) {
+    pub fn insert(&mut self, flow: K, boot_ns: u64, reference: V) {
         while self.order.len() >= self.limit {
             self.evicted += u64::from(self.pop());
         }
@@ -45,7 +45,7 @@ impl DropReferences {
     }
 
     /// Drops of this flow told since a time, oldest first.
-    pub fn since(&self, flow: &FlowKey, boot_ns: u64) -> impl Iterator<Item = u64> {
+    pub fn since<'a>(&'a self, flow: &K, boot_ns: u64) -> impl Iterator<Item = V> + use<'a, K, V> {
         let of_flow = self.flows.get(flow).into_iter().flatten();
         of_flow.filter(move |(at, _)| *at >= boot_ns).map(|(_, reference)| *reference)
     }
@@ -75,12 +75,13 @@ impl DropReferences {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::key::FlowKey;
 
     fn flow(port: u16) -> FlowKey {
         FlowKey::new(None, 17, ([10, 0, 0, 1], port).into(), ([10, 0, 0, 2], 53).into())
     }
 
-    fn since(references: &DropReferences, port: u16, boot_ns: u64) -> Vec<u64> {
+    fn since(references: &DropReferences<FlowKey>, port: u16, boot_ns: u64) -> Vec<u64> {
         references.since(&flow(port), boot_ns).collect()
     }
 

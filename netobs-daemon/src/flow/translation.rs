@@ -1,9 +1,10 @@
-//! Address translation of a packet, from its conntrack entry.
+//! Address translation of a packet: from its conntrack entry, or from the addresses that it had at two places.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use crate::event::headers::protocol::TCP;
 use crate::event::joined::Translation;
-use crate::event::raw::{Conntrack, Tuple};
+use crate::event::raw::{Conntrack, Side, Tuple};
 
 type End = (IpAddr, Option<u16>);
 
@@ -40,6 +41,36 @@ pub fn of_packet(packet: &Tuple, entry: &Conntrack) -> Option<Translation> {
         return None;
     }
     Some(Translation { original: *original, backend, reply: reply_packet })
+}
+
+/// Source and destination of a TCP segment.
+pub type Pair = (SocketAddr, SocketAddr);
+
+/// What the addresses of one TCP segment say was translated, at the first place and at the last. `None` if nothing was.
+///
+/// Whether it goes to a server behind another address or comes back from one, the addresses alone do not tell: who opened
+/// the connection does.
+pub fn of_sights(first: Pair, last: Pair, opener: Side) -> Option<Translation> {
+    if first == last {
+        return None;
+    }
+    let (original, asked, backend) = match opener {
+        Side::Source => (first, first.1, last.1),
+        Side::Destination => ((last.1, last.0), last.0, first.0),
+    };
+    let backend = (asked != backend).then_some((backend.ip(), Some(backend.port())));
+    Some(Translation { original: tcp(original), backend, reply: opener == Side::Destination })
+}
+
+/// A TCP segment's addresses and ports.
+pub fn tcp((source, destination): Pair) -> Tuple {
+    Tuple {
+        protocol: TCP,
+        source: source.ip(),
+        destination: destination.ip(),
+        source_port: Some(source.port()),
+        destination_port: Some(destination.port()),
+    }
 }
 
 /// Where the packet's port could not be read, its address decides.
@@ -105,6 +136,28 @@ mod tests {
         assert_eq!(check(("10.9.9.9:1", CLIENT), (CLIENT, SERVICE), (BACKEND, CLIENT)), None);
         let entry = Conntrack { original: tuple(CLIENT, SERVICE), reply: tuple(BACKEND, CLIENT), status: 0 };
         assert_eq!(of_packet(&Tuple { protocol: 1, ..tuple(CLIENT, SERVICE) }, &entry), None);
+    }
+
+    #[test]
+    fn sights_of_one_segment() {
+        let check = |first: (&str, &str), last: (&str, &str), opener| {
+            let pair = |(source, destination): (&str, &str)| (source.parse().unwrap(), destination.parse().unwrap());
+            of_sights(pair(first), pair(last), opener)
+        };
+        let backend = Some(("10.0.0.2".parse().unwrap(), Some(8080)));
+        let original = tuple(CLIENT, SERVICE);
+        let forth = Some(Translation { original, backend, reply: false });
+        let back = Some(Translation { original, backend, reply: true });
+        assert_eq!(check((CLIENT, SERVICE), (CLIENT, BACKEND), Side::Source), forth);
+        assert_eq!(check((CLIENT, SERVICE), (NODE, BACKEND), Side::Source), forth);
+        assert_eq!(check((BACKEND, CLIENT), (SERVICE, CLIENT), Side::Destination), back);
+        assert_eq!(check((BACKEND, NODE), (SERVICE, CLIENT), Side::Destination), back);
+        assert_eq!(check((CLIENT, BACKEND), (CLIENT, BACKEND), Side::Source), None);
+        // Only the client's address: masquerade, there and back.
+        let masqueraded = Translation { original: tuple(CLIENT, BACKEND), backend: None, reply: false };
+        assert_eq!(check((CLIENT, BACKEND), (NODE, BACKEND), Side::Source), Some(masqueraded));
+        let returned = Translation { reply: true, ..masqueraded };
+        assert_eq!(check((BACKEND, NODE), (BACKEND, CLIENT), Side::Destination), Some(returned));
     }
 
     #[test]

@@ -16,7 +16,7 @@ const LIST_MAX: usize = 16;
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct FilterParams {
-    /// Kinds of event, comma-separated: drop, dns.
+    /// Kinds of event, comma-separated: drop, dns, mtu, reset, flood.
     #[arg(long, value_name = "KINDS")]
     pub kind: Option<String>,
     /// Namespaces of a pod or Service at either end, comma-separated.
@@ -25,7 +25,8 @@ pub struct FilterParams {
     /// Pods at either end, comma-separated, each NAME or NAMESPACE/NAME.
     #[arg(long, value_name = "PODS")]
     pub pod: Option<String>,
-    /// Drop reasons as the kernel names them, rcodes (NXDOMAIN) or DNS outcomes (unanswered), comma-separated, in any case.
+    /// Drop reasons as the kernel names them, rcodes (NXDOMAIN), DNS outcomes (unanswered), causes of MTU failures
+    /// (`exceeds_mtu`) or resets (`refused`), comma-separated, in any case.
     #[arg(long, value_name = "REASONS")]
     pub reason: Option<String>,
     /// Severity: info or problem.
@@ -71,10 +72,8 @@ impl FilterParams {
                 .transpose()
         };
         Ok(Filter {
-            kinds: list("kind", self.kind.as_deref(), "drop, dns or both, comma-separated", |text| match text {
-                "drop" => Some(Kind::Drop),
-                "dns" => Some(Kind::Dns),
-                _ => None,
+            kinds: list("kind", self.kind.as_deref(), "drop, dns, mtu, reset, flood, comma-separated", |text| {
+                Kind::ALL.into_iter().find(|kind| kind.name() == text)
             })?,
             severity: match self.severity.as_deref() {
                 None => None,

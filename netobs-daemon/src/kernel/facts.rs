@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::btf::{Btf, BtfError};
 use super::offsets;
-use super::reasons::Reasons;
+use super::reasons::{EnumNames, Reasons};
 
 /// What the kernel's BTF says, as far as the daemon needs it.
 #[derive(Debug)]
@@ -13,8 +13,12 @@ pub struct Facts {
     pub offsets: offsets::Found,
     /// Names of drop reasons.
     pub reasons: Reasons,
+    /// Names of reset reasons.
+    pub reset_reasons: EnumNames,
     /// Whether `skb:kfree_skb` tells the receiving socket (a fourth argument, since 6.11).
     pub kfree_skb_has_socket: bool,
+    /// Whether `tcp:tcp_send_reset` tells a reason (a third argument, since 6.10).
+    pub reset_has_reason: bool,
 }
 
 impl Facts {
@@ -24,6 +28,14 @@ impl Facts {
         let reasons = Reasons::from_btf(&base);
         // Its arguments come after one that is not the tracepoint's.
         let kfree_skb_has_socket = base.parameters("btf_trace_kfree_skb").is_some_and(|count| count >= 5);
-        Ok(Self { offsets: offsets::with_conntrack(&base)?, reasons, kfree_skb_has_socket })
+        let reset_reasons = EnumNames::reset_reasons(&base);
+        let reset_has_reason = base.parameters("btf_trace_tcp_send_reset").is_some_and(|count| count >= 4);
+        Ok(Self {
+            offsets: offsets::with_conntrack(&base)?,
+            reasons,
+            reset_reasons,
+            kfree_skb_has_socket,
+            reset_has_reason,
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! Names of drop reasons, from the running kernel: the numbers of `enum skb_drop_reason` are not ABI.
+//! Names of reasons, from the running kernel: the numbers of `enum skb_drop_reason` and `enum sk_rst_reason` are not ABI.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,11 +10,47 @@ const MAX_NAMES: usize = 4096;
 /// The subsystem lies in the high 16 bits (`SKB_DROP_REASON_SUBSYS_SHIFT`, include/net/dropreason.h).
 const SUBSYSTEM_SHIFT: u32 = 16;
 
+/// Names of an enum of the running kernel, without their common prefix, by number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EnumNames(BTreeMap<u32, Box<str>>);
+
+impl EnumNames {
+    /// Reads `enum sk_rst_reason` (include/net/rstreason.h, since 6.10): why the kernel sends a reset.
+    pub fn reset_reasons(btf: &Btf) -> Self {
+        Self::from_values(btf.enum_values("sk_rst_reason").unwrap_or_default(), "SK_RST_REASON_")
+    }
+
+    fn from_values(values: Vec<(String, i64)>, prefix: &str) -> Self {
+        let mut names = BTreeMap::new();
+        for (name, value) in values.into_iter().take(MAX_NAMES) {
+            let short = name.strip_prefix(prefix).unwrap_or(&name);
+            // Bounds and masks of the enum are not reasons.
+            if matches!(short, "MAX" | "SUBSYS_MASK" | "NUM") {
+                continue;
+            }
+            // On kernels where the enum is signed, a number above i32::MAX reads as negative.
+            let Ok(value) = u32::try_from(value & 0xffff_ffff) else { continue };
+            names.entry(value).or_insert_with(|| short.into());
+        }
+        Self(names)
+    }
+
+    /// Name of a number.
+    pub fn name(&self, number: u32) -> Option<&str> {
+        self.0.get(&number).map(|name| &**name)
+    }
+
+    /// Whether the kernel has no such enum.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// The running kernel's drop reasons.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reasons {
-    names: BTreeMap<u32, Box<str>>,
-    subsystems: BTreeMap<u32, Box<str>>,
+    names: EnumNames,
+    subsystems: EnumNames,
 }
 
 impl Reasons {
@@ -25,21 +61,10 @@ impl Reasons {
     }
 
     fn from_values(reasons: Vec<(String, i64)>, subsystems: Vec<(String, i64)>) -> Self {
-        let collect = |values: Vec<(String, i64)>, prefix: &str| {
-            let mut names = BTreeMap::new();
-            for (name, value) in values.into_iter().take(MAX_NAMES) {
-                let short = name.strip_prefix(prefix).unwrap_or(&name);
-                // Bounds and masks of the enum are not reasons.
-                if matches!(short, "MAX" | "SUBSYS_MASK" | "NUM") {
-                    continue;
-                }
-                // On kernels where the enum is signed, a number above i32::MAX reads as negative.
-                let Ok(value) = u32::try_from(value & 0xffff_ffff) else { continue };
-                names.entry(value).or_insert_with(|| short.into());
-            }
-            names
-        };
-        Self { names: collect(reasons, "SKB_DROP_REASON_"), subsystems: collect(subsystems, "SKB_DROP_REASON_SUBSYS_") }
+        Self {
+            names: EnumNames::from_values(reasons, "SKB_DROP_REASON_"),
+            subsystems: EnumNames::from_values(subsystems, "SKB_DROP_REASON_SUBSYS_"),
+        }
     }
 
     /// Name of a reason without its prefix, such as `NETFILTER_DROP`.
@@ -47,14 +72,14 @@ impl Reasons {
     /// A number without a name is shown as `REASON_n`; a subsystem's, whose names are in no core enum, as
     /// `OPENVSWITCH_REASON_n` or `SUBSYS_n_REASON_m`.
     pub fn name(&self, reason: u32) -> Cow<'_, str> {
-        if let Some(name) = self.names.get(&reason) {
+        if let Some(name) = self.names.name(reason) {
             return Cow::Borrowed(name);
         }
         let (subsystem, number) = (reason >> SUBSYSTEM_SHIFT, reason & 0xffff);
         if subsystem == 0 {
             return Cow::Owned(format!("REASON_{number}"));
         }
-        Cow::Owned(match self.subsystems.get(&subsystem) {
+        Cow::Owned(match self.subsystems.name(subsystem) {
             Some(name) => format!("{name}_REASON_{number}"),
             None => format!("SUBSYS_{subsystem}_REASON_{number}"),
         })
@@ -62,7 +87,7 @@ impl Reasons {
 
     /// Number of a reason by its name without prefix.
     pub fn number(&self, name: &str) -> Option<u32> {
-        self.names.iter().find(|(_, known)| &***known == name).map(|(&number, _)| number)
+        self.names.0.iter().find(|(_, known)| &***known == name).map(|(&number, _)| number)
     }
 
     /// Number of the reason that netfilter's drops carry.
@@ -77,7 +102,7 @@ impl Reasons {
 
     /// All named reasons, by number.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &str)> {
-        self.names.iter().map(|(&number, name)| (number, &**name))
+        self.names.0.iter().map(|(&number, name)| (number, &**name))
     }
 }
 
@@ -113,6 +138,20 @@ mod tests {
         assert_eq!(reasons.netfilter_drop(), Some(8));
         assert_eq!(reasons.number("NONE"), None);
         assert_eq!(Reasons::default().name(3), "REASON_3");
+    }
+
+    #[test]
+    fn reset_reasons_have_their_own_prefix() {
+        let pair = |name: &str, value| (name.to_owned(), value);
+        let values = vec![
+            pair("SK_RST_REASON_NOT_SPECIFIED", 0),
+            pair("SK_RST_REASON_TCP_ABORT_ON_CLOSE", 30),
+            pair("SK_RST_REASON_MAX", 40),
+        ];
+        let names = EnumNames::from_values(values, "SK_RST_REASON_");
+        let found = [0, 30, 40, u32::MAX].map(|number| names.name(number));
+        assert_eq!(found, [Some("NOT_SPECIFIED"), Some("TCP_ABORT_ON_CLOSE"), None, None]);
+        assert!(EnumNames::default().is_empty() && !names.is_empty());
     }
 
     #[test]

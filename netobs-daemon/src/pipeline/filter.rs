@@ -38,7 +38,7 @@ impl Filter {
     /// Which classes of the history can hold a match.
     pub fn classes(&self) -> [bool; CLASSES] {
         let mut classes = [false; CLASSES];
-        for kind in [Kind::Drop, Kind::Dns] {
+        for kind in Kind::ALL {
             for severity in [Severity::Info, Severity::Problem] {
                 classes[class_of(kind, severity)] = (self.kinds.is_empty() || self.kinds.contains(&kind))
                     && self.severity.is_none_or(|asked| asked == severity);

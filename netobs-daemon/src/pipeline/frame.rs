@@ -33,7 +33,7 @@ pub struct Keys {
     pub namespaces: Vec<Box<str>>,
     /// Pods at both ends, with the backend of a Service: namespace and name.
     pub pods: Vec<(Box<str>, Box<str>)>,
-    /// Drop reason, or rcode and outcome.
+    /// Drop reason, rcode and outcome, cause of an MTU failure or a reset and the kernel's reason for it, phase of a flood.
     pub reasons: Vec<Box<str>>,
 }
 
@@ -51,7 +51,7 @@ impl Frame {
     ) -> Result<Self, serde_json::Error> {
         scratch.clear();
         scratch.extend_from_slice(b"event: ");
-        scratch.extend_from_slice(kind_name(observation.kind).as_bytes());
+        scratch.extend_from_slice(observation.kind.name().as_bytes());
         scratch.extend_from_slice(b"\nid: ");
         scratch.extend_from_slice(observation.id.as_bytes());
         scratch.extend_from_slice(b"\ndata: ");
@@ -111,6 +111,18 @@ impl Keys {
                 add(&mut keys.reasons, rcode);
             }
         }
+        if let Some(mtu) = &observation.mtu {
+            add(&mut keys.reasons, mtu.cause.name());
+        }
+        if let Some(reset) = &observation.reset {
+            add(&mut keys.reasons, reset.cause.name());
+            if let Some(reason) = &reset.reason {
+                add(&mut keys.reasons, reason);
+            }
+        }
+        if let Some(flood) = &observation.flood {
+            add(&mut keys.reasons, flood.phase.name());
+        }
         keys
     }
 
@@ -130,14 +142,6 @@ impl Keys {
 fn add(list: &mut Vec<Box<str>>, text: &str) {
     if !list.iter().any(|present| **present == *text) {
         list.push(text.into());
-    }
-}
-
-/// Name of a kind, as in JSON.
-pub const fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Drop => "drop",
-        Kind::Dns => "dns",
     }
 }
 
@@ -165,6 +169,7 @@ pub const fn outcome_name(outcome: DnsOutcome) -> &'static str {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::event::observation::{FloodPhase, MtuCause, ResetCause};
     use crate::pipeline::samples;
 
     #[test]
@@ -200,8 +205,17 @@ mod tests {
         ] {
             assert_eq!(serde_json::to_string(&outcome).unwrap(), format!("{:?}", outcome_name(outcome)));
         }
-        for kind in [Kind::Drop, Kind::Dns] {
-            assert_eq!(serde_json::to_string(&kind).unwrap(), format!("{:?}", kind_name(kind)));
+        for kind in Kind::ALL {
+            assert_eq!(serde_json::to_string(&kind).unwrap(), format!("{:?}", kind.name()));
+        }
+        for cause in MtuCause::ALL {
+            assert_eq!(serde_json::to_string(&cause).unwrap(), format!("{:?}", cause.name()));
+        }
+        for cause in ResetCause::ALL {
+            assert_eq!(serde_json::to_string(&cause).unwrap(), format!("{:?}", cause.name()));
+        }
+        for phase in FloodPhase::ALL {
+            assert_eq!(serde_json::to_string(&phase).unwrap(), format!("{:?}", phase.name()));
         }
         for severity in [Severity::Info, Severity::Problem] {
             assert_eq!(serde_json::to_string(&severity).unwrap(), format!("{:?}", severity_name(severity)));

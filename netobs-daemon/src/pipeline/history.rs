@@ -11,28 +11,28 @@ use std::sync::Arc;
 use crate::event::observation::{Kind, Severity};
 use crate::pipeline::frame::Frame;
 
-/// Classes: two kinds in two severities each.
-pub const CLASSES: usize = 4;
+/// Classes: each kind in two severities.
+pub const CLASSES: usize = Kind::ALL.len() * 2;
 
 /// The class of an event.
 pub const fn class_of(kind: Kind, severity: Severity) -> usize {
-    let kind = match kind {
-        Kind::Drop => 0,
-        Kind::Dns => 1,
-    };
+    // As Kind::ALL has them, which a test compares.
     match severity {
-        Severity::Problem => kind * 2,
-        Severity::Info => kind * 2 + 1,
+        Severity::Problem => kind as usize * 2,
+        Severity::Info => kind as usize * 2 + 1,
     }
 }
 
 /// What class an index stands for.
-pub const CLASS_NAMES: [(Kind, Severity); CLASSES] = [
-    (Kind::Drop, Severity::Problem),
-    (Kind::Drop, Severity::Info),
-    (Kind::Dns, Severity::Problem),
-    (Kind::Dns, Severity::Info),
-];
+pub const CLASS_NAMES: [(Kind, Severity); CLASSES] = {
+    let mut names = [(Kind::Drop, Severity::Problem); CLASSES];
+    let mut index = 0;
+    while index < CLASSES {
+        names[index] = (Kind::ALL[index / 2], if index % 2 == 0 { Severity::Problem } else { Severity::Info });
+        index += 1;
+    }
+    names
+};
 
 /// Absolute index within each class of the event that is read next.
 pub type Positions = [u64; CLASSES];
@@ -52,7 +52,7 @@ pub struct HistoryLimits {
 
 impl Default for HistoryLimits {
     fn default() -> Self {
-        Self { problems: 10_000, infos: 2_000, problem_bytes: 8 << 20, info_bytes: 2 << 20 }
+        Self { problems: 10_000, infos: 2_000, problem_bytes: 6 << 20, info_bytes: 3 << 19 }
     }
 }
 
@@ -219,6 +219,13 @@ mod tests {
             missed += more_missed;
             let Some(frame) = frame else { return (missed, seqs) };
             seqs.push(frame.seq);
+        }
+    }
+
+    #[test]
+    fn each_class_has_its_name() {
+        for (index, (kind, severity)) in CLASS_NAMES.into_iter().enumerate() {
+            assert_eq!(class_of(kind, severity), index);
         }
     }
 

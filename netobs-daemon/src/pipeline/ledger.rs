@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use netobs_common::counters::{FamilyCounters, family};
+use netobs_common::counters::{FamilyCounters, HookCounters, family, hook};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -13,6 +13,8 @@ use crate::pipeline::sums::LedgerView;
 /// The kernel side's counters at one moment, summed over the CPUs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KernelSample {
+    /// Indexed by [`hook`].
+    pub hooks: [HookCounters; hook::COUNT],
     /// Indexed by [`family`].
     pub families: [FamilyCounters; family::COUNT],
     /// Records that wait in each family's ring; `None`: some do, and how many cannot be told.
@@ -193,10 +195,10 @@ mod tests {
     #[test]
     fn a_ledger_that_balances_and_one_that_does_not() {
         let ledger = Ledger::new();
-        let drop =
-            FamilyCounters { runs: 10, not_network: 2, seen: 8, submitted: 5, coalesced: 3, ..Default::default() };
-        let sample =
-            KernelSample { families: [drop, FamilyCounters::default()], in_ring: [Some(0); 2], ..Default::default() };
+        let mut sample = KernelSample { in_ring: [Some(0); family::COUNT], ..Default::default() };
+        sample.hooks[hook::KFREE_SKB] = HookCounters { runs: 11, not_network: 2, ..Default::default() };
+        sample.families[family::DROP] =
+            FamilyCounters { seen: 8, repeated: 1, submitted: 5, coalesced: 3, ..Default::default() };
         ledger.set_kernel(Arc::new(Fixed(sample)));
         for _ in 0..4 {
             ledger.decoded(family::DROP);

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::event::observation::{Kind, Observation};
+use crate::event::joined::StandsFor;
+use crate::event::observation::Observation;
 use crate::pipeline::clock::WallClock;
 use crate::pipeline::evidence::{CAPACITY, Evidence};
 use crate::pipeline::frame::Frame;
@@ -12,7 +13,6 @@ use crate::pipeline::id::Origin;
 use crate::pipeline::ledger::Ledger;
 use crate::pipeline::store::Store;
 use crate::pipeline::tally::Tally;
-use netobs_common::counters::family;
 
 /// The one way into the store.
 #[derive(Debug)]
@@ -36,14 +36,6 @@ struct State {
     scratch: Vec<u8>,
 }
 
-/// The family of kernel programs that events of a kind come from, see [`family`].
-pub const fn family_of(kind: Kind) -> usize {
-    match kind {
-        Kind::Drop => family::DROP,
-        Kind::Dns => family::DNS,
-    }
-}
-
 impl Publisher {
     /// A publisher whose first event has sequence number 1.
     pub fn new(origin: Origin, store: Arc<Store>, ledger: Arc<Ledger>) -> Self {
@@ -64,21 +56,24 @@ impl Publisher {
     /// explain it, is appended to its own as ids; a reference that is not (or no longer) known is left out and
     /// counted. `reference` is what later events may call this one.
     ///
-    /// It is counted in the ledger: as a summary when it is [`Observation::coalesced`], else as a published record.
+    /// It is counted in the ledger as what it stands for.
     /// `None`: it cannot be written as JSON, which no observation of today's type is; its record is counted as evicted.
     pub fn publish(
         &self,
         mut observation: Observation,
+        stands_for: StandsFor,
         reference: Option<u64>,
         evidence: &[u64],
     ) -> Option<Arc<Frame>> {
-        let family = family_of(observation.kind);
         let time = self.clock.wall(observation.boot_ns);
         // Held until the event is in the store: sequence numbers are in order there.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let seq = state.next_seq;
         observation.id = format!("{}{seq}", self.prefix);
         observation.time = format!("{time:.9}");
+        if let Some(flood) = &mut observation.flood {
+            flood.since = format!("{:.9}", self.clock.wall(flood.since_boot_ns));
+        }
         self.origin.node.as_ref().clone_into(&mut observation.node);
         for reference in evidence {
             match state.evidence.get(*reference) {
@@ -90,7 +85,9 @@ impl Publisher {
             Ok(frame) => Arc::new(frame),
             Err(error) => {
                 tracing::error!(%error, "an event could not be written as JSON");
-                self.ledger.evicted(family, 1);
+                if let StandsFor::Record(family) = stands_for {
+                    self.ledger.evicted(family, 1);
+                }
                 return None;
             }
         };
@@ -102,10 +99,10 @@ impl Publisher {
         drop(state);
         self.tally.count(&observation);
         self.events[class_of(frame.kind, frame.severity)].fetch_add(1, Ordering::Relaxed);
-        if observation.coalesced {
-            self.ledger.summary(family, observation.count);
-        } else {
-            self.ledger.published(family);
+        match stands_for {
+            StandsFor::Record(family) => self.ledger.published(family),
+            StandsFor::Summary(family) => self.ledger.summary(family, observation.count),
+            StandsFor::Others => {}
         }
         Some(frame)
     }
@@ -154,14 +151,16 @@ impl Publisher {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use netobs_common::counters::family;
+
     use super::*;
     use crate::pipeline::{EventId, HistoryLimits, samples};
 
     #[test]
     fn all_kinds_share_one_sequence() {
         let publisher = samples::publisher(7, HistoryLimits::default());
-        let first = publisher.publish(samples::drop("shop", "cart", "A"), Some(900), &[]).unwrap();
-        let second = publisher.publish(samples::dns("shop", "cart", true), None, &[900, 901]).unwrap();
+        let first = publisher.publish(samples::drop("shop", "cart", "A"), samples::DROP, Some(900), &[]).unwrap();
+        let second = publisher.publish(samples::dns("shop", "cart", true), samples::DNS, None, &[900, 901]).unwrap();
         assert_eq!((first.seq, second.seq), (1, 2));
         let event: Observation = serde_json::from_slice(second.json()).unwrap();
         assert_eq!(event.id.parse::<EventId>().unwrap(), publisher.origin().id(2));
@@ -175,9 +174,9 @@ mod tests {
     #[test]
     fn summaries_are_counted_apart() {
         let publisher = samples::publisher(7, HistoryLimits::default());
-        publisher.publish(samples::drop("shop", "cart", "A"), None, &[]);
+        publisher.publish(samples::drop("shop", "cart", "A"), samples::DROP, None, &[]);
         let summary = Observation { coalesced: true, count: 500, ..samples::drop("shop", "cart", "A") };
-        publisher.publish(summary, None, &[]);
+        publisher.publish(summary, StandsFor::Summary(family::DROP), None, &[]);
         let lines = publisher.ledger().user(family::DROP);
         assert_eq!((lines.published, lines.summaries, lines.summarised_packets), (1, 1, 500));
         assert_eq!(publisher.events()[0], 2);

@@ -145,12 +145,12 @@ mod tests {
         let mut other = Reader::live(Arc::clone(publisher.store()), dns);
         let mut quick_seqs = Vec::new();
         for index in 0..1_000 {
-            publisher.publish(samples::drop("shop", "cart", "A"), None, &[]);
+            publisher.publish(samples::drop("shop", "cart", "A"), samples::DROP, None, &[]);
             if index % 50 == 0 {
                 quick_seqs.extend(drain(&mut quick).1);
             }
         }
-        publisher.publish(samples::dns("shop", "cart", true), None, &[]);
+        publisher.publish(samples::dns("shop", "cart", true), samples::DNS, None, &[]);
         quick_seqs.extend(drain(&mut quick).1);
         assert_eq!(quick_seqs, (1..=1_001).collect::<Vec<_>>());
         assert_eq!(drain(&mut slow), (900, (901..=1_001).collect()));
@@ -163,12 +163,17 @@ mod tests {
     fn the_last_few_then_live() {
         let publisher = samples::publisher(1, HistoryLimits::default());
         for index in 0..10 {
-            publisher.publish(samples::drop("shop", "cart", if index < 5 { "A" } else { "B" }), None, &[]);
+            publisher.publish(
+                samples::drop("shop", "cart", if index < 5 { "A" } else { "B" }),
+                samples::DROP,
+                None,
+                &[],
+            );
         }
         let filter = Filter { reasons: vec!["A".into()], ..Filter::default() };
         let mut last = Reader::last(Arc::clone(publisher.store()), filter.clone(), 2);
         assert_eq!(drain(&mut last).1, [4, 5]);
-        publisher.publish(samples::drop("shop", "cart", "A"), None, &[]);
+        publisher.publish(samples::drop("shop", "cart", "A"), samples::DROP, None, &[]);
         assert_eq!(drain(&mut last).1, [11]);
         let mut none = Reader::last(Arc::clone(publisher.store()), filter, 0);
         assert_eq!(drain(&mut none).1, [0_u64; 0]);
@@ -177,10 +182,10 @@ mod tests {
     #[test]
     fn until_now_ends() {
         let publisher = samples::publisher(1, HistoryLimits::default());
-        publisher.publish(samples::drop("shop", "cart", "A"), None, &[]);
+        publisher.publish(samples::drop("shop", "cart", "A"), samples::DROP, None, &[]);
         let (reader, complete) = Reader::after(Arc::clone(publisher.store()), Filter::default(), 0);
         let mut reader = reader.until_now();
-        publisher.publish(samples::drop("shop", "cart", "A"), None, &[]);
+        publisher.publish(samples::drop("shop", "cart", "A"), samples::DROP, None, &[]);
         assert!(complete);
         assert_eq!(drain(&mut reader), (0, vec![1]));
         assert_eq!(reader.seen(), 1);

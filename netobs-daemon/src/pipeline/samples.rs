@@ -2,8 +2,16 @@
 
 use std::sync::Arc;
 
+use netobs_common::counters::family;
+
+use crate::event::joined::StandsFor;
 use crate::event::observation::{DnsDetail, DnsOutcome, DropDetail, Endpoint, Flow, Kind, Observation, Pod, Severity};
 use crate::pipeline::{HistoryLimits, Ledger, Origin, Publisher, Store};
+
+/// What [`drop`] stands for.
+pub(crate) const DROP: StandsFor = StandsFor::Record(family::DROP);
+/// What [`dns`] stands for.
+pub(crate) const DNS: StandsFor = StandsFor::Record(family::DNS);
 
 pub(crate) fn pod(namespace: &str, name: &str) -> Endpoint {
     Endpoint {
@@ -40,6 +48,9 @@ fn base(kind: Kind, severity: Severity, summary: String) -> Observation {
         points: Vec::new(),
         drop: None,
         dns: None,
+        mtu: None,
+        reset: None,
+        flood: None,
         evidence: Vec::new(),
     }
 }

@@ -133,7 +133,12 @@ mod tests {
     fn pages_follow_each_other() {
         let publisher = samples::publisher(1, HistoryLimits::default());
         for index in 0..1_000 {
-            publisher.publish(samples::drop("shop", "cart", if index % 3 == 0 { "A" } else { "B" }), None, &[]);
+            publisher.publish(
+                samples::drop("shop", "cart", if index % 3 == 0 { "A" } else { "B" }),
+                samples::DROP,
+                None,
+                &[],
+            );
         }
         let filter = Filter { kinds: vec![Kind::Drop], reasons: vec!["a".into()], ..Filter::default() };
         for order in [Order::Oldest, Order::Newest] {
@@ -158,7 +163,7 @@ mod tests {
     fn a_page_says_that_something_is_gone() {
         let publisher = samples::publisher(1, HistoryLimits { problems: 2, ..HistoryLimits::default() });
         for _ in 0..5 {
-            publisher.publish(samples::drop("shop", "cart", "A"), None, &[]);
+            publisher.publish(samples::drop("shop", "cart", "A"), samples::DROP, None, &[]);
         }
         let page = publisher.store().query(&Filter::default(), Order::Oldest, Some(1), 10);
         assert_eq!((seqs(&page), page.evicted, page.more), (vec![4, 5], true, false));

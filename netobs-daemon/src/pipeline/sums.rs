@@ -1,13 +1,20 @@
 //! The ledger as it is shown: each line, and for each sum whether it holds. Pure.
 
-use netobs_common::counters::{FamilyCounters, family};
+use netobs_common::counters::{FamilyCounters, HookCounters, family, hook};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::pipeline::ledger::{KernelSample, UserLines};
 
 /// Names of the families, in the order of [`family`].
-pub const FAMILIES: [&str; family::COUNT] = ["drop", "dns"];
+pub const FAMILIES: [&str; family::COUNT] = ["drop", "dns", "mtu", "reset", "socket"];
+
+/// Names of the hooks, in the order of [`hook`], each with the families that its programs make records for.
+pub const HOOKS: [(&str, &[usize]); hook::COUNT] = [
+    ("tcx", &[family::DNS, family::MTU, family::RESET]),
+    ("kfree_skb", &[family::DROP]),
+    ("tcp_reset", &[family::SOCKET]),
+];
 
 /// The whole ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -15,6 +22,8 @@ pub struct LedgerView {
     /// Two readings in a row were equal, so the sums are exact. When `false`, packets were on their way while the
     /// counters were read, and a small difference means nothing.
     pub settled: bool,
+    /// Per hook; empty: unknown.
+    pub hooks: Vec<HookLedger>,
     /// Per family.
     pub families: Vec<FamilyLedger>,
     /// Program runs that the kernel skipped because the program was already running on that CPU; absent: unknown.
@@ -31,10 +40,28 @@ pub struct LedgerView {
     pub last_undecodable: Option<String>,
 }
 
+/// One hook's lines and sum.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HookLedger {
+    /// `tcx` (also where clsact is used instead), `kfree_skb`, or `tcp_reset` (`tcp:tcp_send_reset` and
+    /// `tcp:tcp_receive_reset`).
+    pub hook: String,
+    /// Runs of the programs.
+    pub runs: u64,
+    /// Runs for something that is no IP packet, or for one whose headers could not be read.
+    pub not_network: u64,
+    /// Runs for a packet that no family looks at.
+    pub no_interest: u64,
+    /// Runs in a network namespace that is not observed.
+    pub out_of_scope: u64,
+    /// The sum that has to hold.
+    pub sums: Vec<Sum>,
+}
+
 /// One family's lines and sums.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FamilyLedger {
-    /// `drop` or `dns`.
+    /// `drop`, `dns`, `mtu`, `reset`, or `socket`: what sockets say of resets.
     pub family: String,
     /// Lines of the kernel side; absent: unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,21 +72,13 @@ pub struct FamilyLedger {
     pub sums: Vec<Sum>,
 }
 
-/// What became of a family's program runs in the kernel.
+/// What became of a family's packets in the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct KernelLines {
-    /// Runs of the programs.
-    pub runs: u64,
-    /// Runs for something that is no IP packet.
-    pub not_network: u64,
-    /// Runs for a packet that this family does not look at.
-    pub no_interest: u64,
-    /// Runs for a packet of which a record was made at an earlier hook.
-    pub repeated: u64,
-    /// Runs in a network namespace that is not observed.
-    pub out_of_scope: u64,
     /// Packets of interest.
     pub seen: u64,
+    /// Further sights of a packet at later hooks, with nothing more to tell.
+    pub repeated: u64,
     /// Records put into the ring.
     pub submitted: u64,
     /// Packets counted instead of recorded.
@@ -70,6 +89,8 @@ pub struct KernelLines {
     pub ring_full: u64,
     /// Packets whose headers did not parse.
     pub unparsed: u64,
+    /// Evidence beyond its budget, about packets that are counted elsewhere.
+    pub withheld: u64,
     /// Records that wait in the ring; absent: some do, and how many cannot be told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_ring: Option<u64>,
@@ -117,8 +138,10 @@ impl LedgerView {
                 }
             })
             .collect();
+        let hooks = kernel.iter().flat_map(hooks).collect();
         Self {
             settled,
+            hooks,
             families,
             recursion_misses: kernel.as_ref().and_then(|kernel| kernel.recursion_misses),
             netfilter_runs: kernel.as_ref().map(|kernel| kernel.netfilter_runs),
@@ -129,39 +152,48 @@ impl LedgerView {
 
     /// Whether every sum whose terms are known holds.
     pub fn balanced(&self) -> bool {
-        self.families.iter().flat_map(|family| &family.sums).all(|sum| sum.balanced != Some(false))
+        let hooks = self.hooks.iter().flat_map(|hook| &hook.sums);
+        hooks.chain(self.families.iter().flat_map(|family| &family.sums)).all(|sum| sum.balanced != Some(false))
     }
 }
 
 const fn lines(counters: &FamilyCounters, in_ring: Option<u64>) -> KernelLines {
     KernelLines {
-        runs: counters.runs,
-        not_network: counters.not_network,
-        no_interest: counters.no_interest,
-        repeated: counters.repeated,
-        out_of_scope: counters.out_of_scope,
         seen: counters.seen,
+        repeated: counters.repeated,
         submitted: counters.submitted,
         coalesced: counters.coalesced,
         coalesced_unkeyed: counters.coalesced_unkeyed,
         ring_full: counters.ring_full,
         unparsed: counters.unparsed,
+        withheld: counters.withheld,
         in_ring,
     }
+}
+
+/// Lines and sum of each hook.
+fn hooks(kernel: &KernelSample) -> impl Iterator<Item = HookLedger> {
+    std::iter::zip(HOOKS, kernel.hooks).map(|((name, families), counters)| {
+        let HookCounters { runs, not_network, no_interest, out_of_scope } = counters;
+        let mut terms = vec![Some(not_network), Some(no_interest), Some(out_of_scope)];
+        for family in families {
+            let family = &kernel.families[*family];
+            terms.extend([Some(family.seen), Some(family.repeated)]);
+        }
+        let of = families.iter().map(|family| FAMILIES[*family]).collect::<Vec<_>>().join(", ");
+        let formula = format!("runs = not_network + no_interest + out_of_scope + (seen + repeated) of {of}");
+        let sums = vec![sum(&formula, runs, &terms)];
+        HookLedger { hook: name.to_owned(), runs, not_network, no_interest, out_of_scope, sums }
+    })
 }
 
 fn sums(kernel: Option<&KernelLines>, user: &UserLines) -> Vec<Sum> {
     let mut sums = Vec::with_capacity(4);
     if let Some(k) = kernel {
         sums.push(sum(
-            "runs = seen + not_network + no_interest + repeated + out_of_scope",
-            k.runs,
-            &[k.seen, k.not_network, k.no_interest, k.repeated, k.out_of_scope].map(Some),
-        ));
-        sums.push(sum(
-            "seen = submitted + coalesced + ring_full + unparsed",
+            "seen = submitted + coalesced + ring_full + unparsed + withheld",
             k.seen,
-            &[k.submitted, k.coalesced, k.ring_full, k.unparsed].map(Some),
+            &[k.submitted, k.coalesced, k.ring_full, k.unparsed, k.withheld].map(Some),
         ));
         sums.push(sum(
             "submitted = decoded + undecodable + in_ring",

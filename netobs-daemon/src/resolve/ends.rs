@@ -6,7 +6,8 @@ use netobs_common::trail::{Point, hook};
 
 use super::claims::Evidence;
 use super::{IpOwner, Sources};
-use crate::event::joined::{DnsExchange, Joined, JoinedKind};
+use crate::event::joined::{DnsExchange, Joined, JoinedKind, Reset};
+use crate::event::observation::ResetCause;
 use crate::event::raw::RawDrop;
 
 /// netfilter's `LOCAL_IN`, where a packet is for a socket of this namespace.
@@ -46,25 +47,75 @@ pub fn ends(joined: &Joined, reason: Option<&str>, sources: &Sources<'_>) -> End
     let mut ends = addresses(joined);
     match &joined.kind {
         JoinedKind::Drop(drop) => {
-            if let Some(first) = joined.points.first().filter(|p| p.hook == hook::TCX_INGRESS) {
-                ends.source.netns = pod_behind(first, sources);
-            }
-            // A packet to a group is flooded to many pods: the last of them is not its destination.
-            let to_group = ends.destination.address.is_some_and(|(ip, _)| ip.is_multicast());
-            if let Some(last) = joined.points.last().filter(|p| p.hook == hook::TCX_EGRESS && !to_group) {
-                ends.destination.netns = pod_behind(last, sources);
-            }
-            if !to_group && let Some(netns) = bridged_to(drop, joined, sources) {
-                ends.destination.netns = Some(netns);
-            }
-            this_node(joined, &mut ends, sources);
-            dropped_inside(drop, joined, &mut ends, sources);
-            owning_socket(drop, joined, reason.unwrap_or_default(), &mut ends, sources);
+            dropped(drop, joined, reason.unwrap_or_default(), &mut ends, sources);
         }
         JoinedKind::Dns(exchange) => dns(exchange, joined, &mut ends, sources),
-        JoinedKind::Coalesced(_) => {}
+        JoinedKind::Mtu(failure) => {
+            if let Some(drop) = &failure.drop {
+                dropped(drop, joined, reason.unwrap_or_default(), &mut ends, sources);
+            }
+            // The error goes to who sent the packet.
+            if let Some(icmp) = failure.icmp.as_ref().filter(|icmp| icmp.egress) {
+                let told = icmp.context.ifindex.and_then(|index| pod_behind(index, sources));
+                ends.source.netns = ends.source.netns.or(told);
+            }
+        }
+        JoinedKind::Reset(reset) => self::reset(reset, joined, &mut ends, sources),
+        JoinedKind::Flood(_) | JoinedKind::Coalesced(_) => {
+            // Of what was counted, where is known, but not in which direction.
+            for end in [&mut ends.source, &mut ends.destination] {
+                if end.address.is_some_and(|(ip, _)| ip.is_loopback()) {
+                    end.netns = joined.netns;
+                }
+            }
+        }
     }
     ends
+}
+
+fn dropped(drop: &RawDrop, joined: &Joined, reason: &str, ends: &mut Ends, sources: &Sources<'_>) {
+    if let Some(first) = joined.points.first().filter(|p| p.hook == hook::TCX_INGRESS) {
+        ends.source.netns = behind(first, sources);
+    }
+    // A packet to a group is flooded to many pods: the last of them is not its destination.
+    let to_group = ends.destination.address.is_some_and(|(ip, _)| ip.is_multicast());
+    if let Some(last) = joined.points.last().filter(|p| p.hook == hook::TCX_EGRESS && !to_group) {
+        ends.destination.netns = behind(last, sources);
+    }
+    if !to_group && let Some(netns) = bridged_to(drop, joined, sources) {
+        ends.destination.netns = Some(netns);
+    }
+    this_node(joined, ends, sources);
+    dropped_inside(drop, joined, ends, sources);
+    owning_socket(drop, joined, reason, ends, sources);
+}
+
+/// The sockets' own words are certain. Of the packet, the interface where it was first seen tells one end. A reset that a
+/// rule made in the name of its source is nothing that its source sent.
+fn reset(reset: &Reset, joined: &Joined, ends: &mut Ends, sources: &Sources<'_>) {
+    let rejected = reset.cause == ResetCause::Rejected;
+    if let Some(sender) = reset.sender.as_ref().filter(|_| !rejected) {
+        (ends.source.cgroup, ends.source.netns) = (sender.context.cgroup, sender.context.netns);
+    }
+    if let Some(receiver) = &reset.receiver {
+        (ends.destination.cgroup, ends.destination.netns) = (receiver.context.cgroup, receiver.context.netns);
+    }
+    let Some(packet) = &reset.packet else { return };
+    let behind = packet.context.ifindex.and_then(|index| pod_behind(index, sources));
+    if packet.egress {
+        ends.destination.netns = ends.destination.netns.or(behind);
+    } else if !rejected {
+        ends.source.netns = ends.source.netns.or(behind);
+    }
+    // A packet that answers for the lack of a socket has one of the kernel's own.
+    let answers_for_nobody = reset.sender.as_ref().is_some_and(|sender| sender.state.is_none());
+    if !rejected && !answers_for_nobody {
+        ends.source.cgroup = ends.source.cgroup.or(packet.context.cgroup);
+    }
+    // The last interface it left by, where translation had changed it.
+    if let Some(last) = joined.points.last().filter(|point| point.hook == hook::TCX_EGRESS) {
+        ends.destination.netns = ends.destination.netns.or(pod_behind(last.ifindex, sources));
+    }
 }
 
 /// The pod's namespace that a bridge was about to hand a packet to: in FORWARD and POSTROUTING a bridged packet's interface
@@ -75,7 +126,7 @@ fn bridged_to(drop: &RawDrop, joined: &Joined, sources: &Sources<'_>) -> Option<
     let first = joined.points.first().filter(|p| p.hook == hook::TCX_INGRESS)?;
     let here = drop.context.netns == Some(sources.places.own_netns());
     let port = drop.context.ifindex.filter(|port| here && *port != first.ifindex && *port != last.ifindex)?;
-    peer(port, sources)
+    pod_behind(port, sources)
 }
 
 /// The ends' addresses, before translation of the source and after translation of the destination.
@@ -93,11 +144,12 @@ fn addresses(joined: &Joined) -> Ends {
 }
 
 /// The pod's namespace behind an interface of the daemon's own namespace, where all points are.
-fn pod_behind(point: &Point, sources: &Sources<'_>) -> Option<u32> {
-    peer(point.ifindex, sources)
+fn behind(point: &Point, sources: &Sources<'_>) -> Option<u32> {
+    pod_behind(point.ifindex, sources)
 }
 
-fn peer(ifindex: u32, sources: &Sources<'_>) -> Option<u32> {
+/// The pod's namespace behind an interface of the daemon's own namespace.
+pub fn pod_behind(ifindex: u32, sources: &Sources<'_>) -> Option<u32> {
     sources.places.interface(ifindex)?.peer_netns.filter(|netns| *netns != sources.places.own_netns())
 }
 
@@ -163,15 +215,15 @@ fn dns(exchange: &DnsExchange, joined: &Joined, ends: &mut Ends, sources: &Sourc
     if exchange.attempts > 0 {
         ends.source.cgroup = joined.context.and_then(|context| context.cgroup);
         if let Some(first) = joined.points.first().filter(|p| p.hook == hook::TCX_INGRESS) {
-            ends.source.netns = pod_behind(first, sources);
+            ends.source.netns = behind(first, sources);
         }
         if let Some(last) = joined.points.last().filter(|p| p.hook == hook::TCX_EGRESS) {
-            ends.destination.netns = pod_behind(last, sources);
+            ends.destination.netns = behind(last, sources);
         }
     }
     if let Some(answer) = &exchange.answer {
         ends.destination.cgroup = answer.context.cgroup;
-        let behind = answer.context.ifindex.and_then(|index| peer(index, sources));
+        let behind = answer.context.ifindex.and_then(|index| pod_behind(index, sources));
         let end = if answer.egress { &mut ends.source } else { &mut ends.destination };
         end.netns = end.netns.or(behind);
     }

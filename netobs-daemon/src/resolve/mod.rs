@@ -4,10 +4,14 @@
 //! server's objects, [`Places`] (implemented by `net`) knows this node's interfaces, namespaces and cgroups.
 
 mod claims;
+mod drops;
 mod ends;
 mod observe;
 mod points;
+mod resets;
 mod routine;
+mod severity;
+mod sizes;
 mod summary;
 
 use std::net::IpAddr;
@@ -67,6 +71,8 @@ pub trait Places {
 pub trait Naming {
     /// Name in `enum skb_drop_reason`, without its prefix; `REASON_n` where it has none.
     fn drop_reason(&self, number: u32) -> String;
+    /// Name in `enum sk_rst_reason`, without its prefix; `None` where the kernel has none for this number.
+    fn reset_reason(&self, number: u32) -> Option<String>;
     /// Whether nothing can drop a packet in a netfilter hook (`enum nf_inet_hooks`) before our program sees it there.
     fn is_first_in_hook(&self, ipv6: bool, number: u32) -> bool;
     /// Name of the function that an address lies in.
@@ -86,5 +92,9 @@ pub struct Sources<'a> {
     pub node: &'a str,
 }
 
+#[cfg(test)]
+mod family_tests;
+#[cfg(test)]
+mod spoiled_tests;
 #[cfg(test)]
 mod tests;

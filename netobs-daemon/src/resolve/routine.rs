@@ -1,16 +1,23 @@
-//! Drops that are part of healthy traffic: they are told, as `info`, and fail nobody.
+//! Drops and resets that are part of healthy traffic: they are told, as `info`, and fail nobody.
 
 use std::net::IpAddr;
 
+use crate::event::joined::Reset;
+use crate::event::observation::ResetCause;
+use crate::event::raw::{RawSocket, SocketSide};
+use crate::event::tcp::{flag, state};
+
 /// Reasons (names of `enum skb_drop_reason`, `include/net/dropreason-core.h`) for which nothing was lost that anybody
 /// wanted: copies of what had arrived, packets for others, leftovers of a socket that its owner closed.
-const ROUTINE: [&str; 15] = [
+const ROUTINE: [&str; 16] = [
     // Retransmitted copies of data, or old ACKs, that had arrived.
     "TCP_OLD_DATA",
     "TCP_OLD_SEQUENCE",
     "TCP_OLD_ACK",
     "TCP_TOO_OLD_ACK",
     "TCP_OFOMERGE",
+    // A copy of a fragment that had arrived.
+    "DUP_FRAG",
     // Paid for by a PAWS check: likewise old.
     "TCP_RFC7323_PAWS_ACK",
     // The end of a connection: a received RST is freed with it, later segments meet no open socket.
@@ -46,6 +53,41 @@ pub fn is_routine(reason: &str, destination: Option<IpAddr>, protocol: Option<u8
 /// Multicast, or the limited broadcast address (RFC 919 section 7).
 fn is_group(ip: IpAddr) -> bool {
     ip.is_multicast() || ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST)
+}
+
+/// Whether a reset is routine: of a connection that an end had closed already. A client that has what it wants and closes,
+/// with the rest unread or on its way, makes one; so do late segments of a connection that is over. `receiver_here`: the
+/// destination is on this node, so a socket that gave up a connection would have been heard (unless in a storm of resets,
+/// when little is told one by one).
+///
+/// What was refused or rejected is never routine, nor is the end of a connection that both ends had open.
+pub fn is_routine_reset(reset: &Reset, receiver_here: bool) -> bool {
+    let unknown_to_both = reset.cause == ResetCause::NoConnection && reset.receiver.is_none() && receiver_here;
+    match reset.cause {
+        ResetCause::Refused | ResetCause::Rejected | ResetCause::Unknown => false,
+        ResetCause::Aborted | ResetCause::NoConnection => {
+            let closed = [&reset.sender, &reset.receiver].into_iter().flatten().any(|socket| was_closed(socket));
+            let answers_fin = reset.sender.as_ref().and_then(|sender| sender.trigger_flags);
+            closed || unknown_to_both || answers_fin.is_some_and(|flags| flags & flag::FIN != 0)
+        }
+    }
+}
+
+/// Whether a socket's state says that one of the ends had closed the connection.
+fn was_closed(socket: &RawSocket) -> bool {
+    match state_before(socket) {
+        None | Some(state::ESTABLISHED | state::SYN_SENT | state::SYN_RECV | state::NEW_SYN_RECV | state::LISTEN) => {
+            false
+        }
+        // FIN_WAIT1, FIN_WAIT2, TIME_WAIT, CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING.
+        Some(number) => number <= 11,
+    }
+}
+
+/// The state of a socket before it had to do with the reset. Of one that gives up a connection on its own account it is not
+/// known: `__tcp_close` and `tcp_disconnect` (net/ipv4/tcp.c) set CLOSE first.
+pub fn state_before(socket: &RawSocket) -> Option<u8> {
+    socket.state.filter(|state| socket.side != SocketSide::Sent || *state != state::CLOSE)
 }
 
 #[cfg(test)]

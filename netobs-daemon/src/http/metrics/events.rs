@@ -8,7 +8,7 @@ use prometheus_client::registry::Unit;
 
 use crate::http::metrics::write::{counter, gauge, plain};
 use crate::pipeline::Publisher;
-use crate::pipeline::frame::{kind_name, severity_name};
+use crate::pipeline::frame::severity_name;
 use crate::pipeline::history::CLASS_NAMES;
 use crate::pipeline::tally::Reasons;
 
@@ -69,7 +69,7 @@ fn classes<const N: usize>(
     let name = format!("netobs_{name}");
     let mut metric = out.encode_descriptor(&name, help, unit, metric_type)?;
     for ((kind, severity), value) in CLASS_NAMES.into_iter().zip(values) {
-        let labels = ClassLabels { kind: kind_name(kind), severity: severity_name(severity) };
+        let labels = ClassLabels { kind: kind.name(), severity: severity_name(severity) };
         let row = metric.encode_family(&labels)?;
         if matches!(metric_type, MetricType::Gauge) { gauge(row, value)? } else { counter(row, value)? }
     }

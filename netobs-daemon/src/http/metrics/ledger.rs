@@ -7,7 +7,7 @@ use prometheus_client::metrics::MetricType;
 
 use crate::http::metrics::write::{counter, gauge, plain};
 use crate::pipeline::LedgerView;
-use crate::pipeline::sums::{FAMILIES, FamilyLedger, KernelLines};
+use crate::pipeline::sums::{FAMILIES, FamilyLedger, HOOKS, HookLedger, KernelLines};
 
 #[derive(Clone, Debug, EncodeLabelSet)]
 struct FamilyLabels {
@@ -15,8 +15,19 @@ struct FamilyLabels {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet)]
-struct OutcomeLabels {
+struct FamilyOutcomeLabels {
     family: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet)]
+struct HookLabels {
+    hook: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet)]
+struct HookOutcomeLabels {
+    hook: &'static str,
     outcome: &'static str,
 }
 
@@ -27,8 +38,10 @@ type Outcomes<'a, T> = &'a dyn Fn(&T) -> Vec<(&'static str, u64)>;
 pub(super) fn encode(out: &mut DescriptorEncoder, ledger: &LedgerView) -> fmt::Result {
     let kernel: Vec<_> = indexed(&ledger.families).filter_map(|(name, one)| Some((name, one.kernel?))).collect();
     let daemon: Vec<_> = indexed(&ledger.families).map(|(name, one)| (name, one.daemon)).collect();
-    families(out, "program_runs", "Runs of the kernel programs", &kernel, |lines| lines.runs)?;
-    outcomes(out, "program_outcomes", "Runs of the kernel programs by outcome", &kernel, &run_outcomes)?;
+    hooks(out, &ledger.hooks)?;
+    families(out, "packets_repeated", "Further sights of packets, with nothing more to tell", &kernel, |lines| {
+        lines.repeated
+    })?;
     outcomes(out, "packets", "Packets of interest by what the kernel side did with them", &kernel, &packet_outcomes)?;
     outcomes(out, "records", "Records by what became of them in the daemon", &daemon, &|lines| {
         vec![
@@ -61,14 +74,26 @@ fn indexed(families: &[FamilyLedger]) -> impl Iterator<Item = (&'static str, &Fa
     FAMILIES.into_iter().zip(families)
 }
 
-fn run_outcomes(lines: &KernelLines) -> Vec<(&'static str, u64)> {
-    vec![
-        ("seen", lines.seen),
-        ("not_network", lines.not_network),
-        ("no_interest", lines.no_interest),
-        ("repeated", lines.repeated),
-        ("out_of_scope", lines.out_of_scope),
-    ]
+/// Runs of each hook's programs, and those that led to no family.
+fn hooks(out: &mut DescriptorEncoder, ledgers: &[HookLedger]) -> fmt::Result {
+    let rows = || HOOKS.iter().map(|(hook, _)| *hook).zip(ledgers);
+    let help = "Runs of the kernel programs";
+    let mut metric = out.encode_descriptor("netobs_program_runs", help, None, MetricType::Counter)?;
+    for (hook, lines) in rows() {
+        counter(metric.encode_family(&HookLabels { hook })?, lines.runs)?;
+    }
+    let help = "Runs of the kernel programs that ended without a packet of interest, by what they met";
+    let mut metric = out.encode_descriptor("netobs_program_outcomes", help, None, MetricType::Counter)?;
+    for (hook, lines) in rows() {
+        for (outcome, value) in [
+            ("not_network", lines.not_network),
+            ("no_interest", lines.no_interest),
+            ("out_of_scope", lines.out_of_scope),
+        ] {
+            counter(metric.encode_family(&HookOutcomeLabels { hook, outcome })?, value)?;
+        }
+    }
+    Ok(())
 }
 
 fn packet_outcomes(lines: &KernelLines) -> Vec<(&'static str, u64)> {
@@ -77,6 +102,7 @@ fn packet_outcomes(lines: &KernelLines) -> Vec<(&'static str, u64)> {
         ("coalesced", lines.coalesced),
         ("ring_full", lines.ring_full),
         ("unparsed", lines.unparsed),
+        ("withheld", lines.withheld),
     ]
 }
 
@@ -106,7 +132,7 @@ fn outcomes<T>(
     let mut metric = out.encode_descriptor(&name, help, None, MetricType::Counter)?;
     for (family, lines) in rows {
         for (outcome, value) in values(lines) {
-            counter(metric.encode_family(&OutcomeLabels { family, outcome })?, value)?;
+            counter(metric.encode_family(&FamilyOutcomeLabels { family, outcome })?, value)?;
         }
     }
     Ok(())

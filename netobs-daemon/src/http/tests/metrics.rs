@@ -81,7 +81,7 @@ async fn busy() -> Server {
     let certificates = Certificates::new(CertificateSource::SelfSigned { node: "node-a".into() }).unwrap();
     server.api.scrape.listens(([127, 0, 0, 1], 7118).into(), Arc::new(certificates));
     server.drops(3);
-    server.publisher.publish(samples::dns("shop", "cart", true), None, &[]);
+    server.publisher.publish(samples::dns("shop", "cart", true), samples::DNS, None, &[]);
     server
 }
 

@@ -121,7 +121,7 @@ impl Server {
     /// Publishes `count` drops of the pod `shop/cart`.
     pub(crate) fn drops(&self, count: usize) {
         for _ in 0..count {
-            self.publisher.publish(samples::drop("shop", "cart", "NETFILTER_DROP"), None, &[]);
+            self.publisher.publish(samples::drop("shop", "cart", "NETFILTER_DROP"), samples::DROP, None, &[]);
         }
     }
 

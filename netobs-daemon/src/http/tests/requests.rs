@@ -84,7 +84,7 @@ async fn the_host_is_checked_on_tcp_only() {
 async fn pages_of_events() {
     let server = Server::start(Setup::default()).await;
     server.drops(5);
-    server.publisher.publish(samples::dns("shop", "cart", false), None, &[]);
+    server.publisher.publish(samples::dns("shop", "cart", false), samples::DNS, None, &[]);
     let page = async |path: &str| {
         let (status, body) = server.get(path).await;
         assert_eq!(status, 200, "{body}");

@@ -51,7 +51,7 @@ async fn server_sent_events_and_filters() {
     let head = client.stream("/v1/events/stream?kind=dns", "Accept: text/event-stream\r\n").await;
     assert!(head.contains("content-type: text/event-stream"), "{head}");
     server.drops(1);
-    server.publisher.publish(samples::dns("shop", "cart", true), None, &[]);
+    server.publisher.publish(samples::dns("shop", "cart", true), samples::DNS, None, &[]);
     assert_eq!(client.line().await.unwrap(), "event: dns");
     assert_eq!(client.line().await.unwrap(), format!("id: {}", server.publisher.id_text(2)));
     let data = client.line().await.unwrap();

@@ -1,0 +1,7 @@
+//! What is seen only in many events together.
+
+pub mod flood;
+mod source;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! What kind of event it is, and whether something failed.
+
+use super::Sources;
+use super::routine::{is_routine, is_routine_reset};
+use super::sizes::FORWARDING;
+use crate::event::joined::{Coalesced, Joined, JoinedKind};
+use crate::event::observation::{DnsOutcome, Endpoint, Kind, Severity};
+
+/// The kind that users filter by.
+pub fn kind(joined: &Joined, reason: Option<&str>) -> Kind {
+    match &joined.kind {
+        JoinedKind::Coalesced(Coalesced::Drops { .. }) if reason == Some(FORWARDING) => Kind::Mtu,
+        JoinedKind::Drop(_) | JoinedKind::Coalesced(Coalesced::Drops { .. }) => Kind::Drop,
+        JoinedKind::Dns(_) | JoinedKind::Coalesced(Coalesced::Dns { .. }) => Kind::Dns,
+        JoinedKind::Mtu(_) | JoinedKind::Coalesced(Coalesced::Icmp { .. }) => Kind::Mtu,
+        JoinedKind::Reset(_) | JoinedKind::Coalesced(Coalesced::Resets { .. }) => Kind::Reset,
+        JoinedKind::Flood(_) => Kind::Flood,
+    }
+}
+
+/// A cut DNS answer is no failure: the client asks again over TCP. What a coalesced DNS message said is not known. So many
+/// resets that they are counted are no healthy traffic, whatever each of them means; and the end of a flood is for who was
+/// told of its onset.
+pub fn severity(joined: &Joined, reason: Option<&str>, destination: &Endpoint, sources: &Sources<'_>) -> Severity {
+    let info = match &joined.kind {
+        JoinedKind::Drop(_) | JoinedKind::Coalesced(Coalesced::Drops { .. }) => {
+            let destination = joined.tuple.map(|tuple| tuple.destination);
+            let protocol = joined.tuple.map(|tuple| tuple.protocol);
+            is_routine(reason.unwrap_or_default(), destination, protocol)
+        }
+        JoinedKind::Coalesced(Coalesced::Dns { .. }) => true,
+        JoinedKind::Dns(exchange) => match exchange.outcome {
+            DnsOutcome::Answered | DnsOutcome::Empty | DnsOutcome::Truncated => true,
+            DnsOutcome::Unasked => exchange.rcode == Some(0),
+            DnsOutcome::Failed | DnsOutcome::Unanswered => false,
+        },
+        JoinedKind::Reset(reset) => is_routine_reset(reset, is_here(destination, sources)),
+        JoinedKind::Mtu(_)
+        | JoinedKind::Flood(_)
+        | JoinedKind::Coalesced(Coalesced::Icmp { .. } | Coalesced::Resets { .. }) => false,
+    };
+    if info { Severity::Info } else { Severity::Problem }
+}
+
+/// Whether an end is on this node: the node itself, or a pod of it.
+fn is_here(endpoint: &Endpoint, sources: &Sources<'_>) -> bool {
+    let node = endpoint.node.as_deref().or(endpoint.pod.as_ref().and_then(|pod| pod.node.as_deref()));
+    node == Some(sources.node)
+}
