@@ -37,6 +37,8 @@ mod kubeproxy;
 mod netns;
 mod node;
 mod objects;
+mod options;
+mod packet;
 mod place;
 mod plan;
 mod pod;
@@ -72,6 +74,7 @@ pub use rules::Backend;
 pub use server::Server;
 pub use service::{Protocol, Service, ServicePort};
 pub use shop::Shop;
+pub use spoof::RawSender;
 pub use workload::{Owner, Workload};
 
 /// Why no lab can run here: `None` if one can. Tests print it when they skip.

@@ -72,6 +72,11 @@ impl AddressPlan {
         (self.v4(253, 1), self.v6(0xfd, 1))
     }
 
+    /// A host in the "internet" that does not exist.
+    pub const fn beyond(self) -> (Ipv4Addr, Ipv6Addr) {
+        (self.v4(253, 9), self.v6(0xfd, 9))
+    }
+
     /// An address in the pod range that never belongs to a pod (numbers of pods end at 239).
     pub const fn no_such_pod(self) -> (Ipv4Addr, Ipv6Addr) {
         (self.v4(0, 250), self.v6(0, 250))

@@ -50,7 +50,11 @@ impl Shop {
 
     /// Sets it up.
     pub fn start(layout: Layout) -> Result<Self> {
-        let node = Node::builder().layout(layout).build()?;
+        Self::on(Node::builder().layout(layout).build()?)
+    }
+
+    /// Sets it up on a node without pods and services.
+    pub fn on(node: Node) -> Result<Self> {
         let web = |name: &str| node.add_pod(PodSpec::new("shop", name).deployment("web"));
         let web = [web("web-0")?, web("web-1")?];
         let database = crate::Workload::direct("StatefulSet", "shop", "db");

@@ -42,21 +42,30 @@ fn demo_once_sees_every_fault() {
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{text}\n{errors}");
     let expected = [
-        "1/5  shop/web may not reach shop/api",
+        "1/8  shop/web may not reach shop/api",
         "✓ seen",
-        "2/5  shop/web connects to the Service shop/db",
+        "2/8  shop/web connects to the Service shop/db",
         "(service shop/db)",
         "✓ seen",
-        "3/5  monitoring/agent cannot scrape the kubelet",
+        "3/8  monitoring/agent cannot scrape the kubelet",
         "dropped by netfilter in INPUT",
         "✓ seen",
-        "4/5  shop/api looks up a name with a typing error",
+        "4/8  shop/api looks up a name with a typing error",
         "NXDOMAIN",
         "✓ seen",
-        "5/5  shop/api asks the DNS server infra/resolver",
+        "5/8  shop/api asks the DNS server infra/resolver",
         "no answer",
         "✓ seen",
-        "5 of 5 faults seen with the right names at both ends, no false alarms",
+        "6/8  shop/api sends metrics in packets of 1480 bytes",
+        "1480 bytes do not fit",
+        "✓ seen",
+        "7/8  shop/web connects to shop/db:6379",
+        "refused",
+        "✓ seen",
+        "8/8  monitoring/agent tries shop/api:6379",
+        "FLOOD",
+        "✓ seen",
+        "8 of 8 faults seen with the right names at both ends, no false alarms",
     ];
     let unwrapped = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut rest = unwrapped.as_str();

@@ -1,65 +1,13 @@
-//! The cases of the suite `skeleton`, each as a test of its own. Needs the daemon's binary: `NETOBS_BIN`, else beside the
-//! tests' own directory. A machine that cannot run labs skips them, unless `NETOBS_REQUIRE_LAB=1`.
+//! The cases of the suite `skeleton`, each as a test of its own.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+#[macro_use]
+#[path = "common/cases.rs"]
+mod cases;
 
-use netobs_lab::suite::{Context, skeleton};
-
-/// Seconds of silence where a suite by hand takes a minute.
-const SILENCE: Duration = Duration::from_secs(3);
-
-/// `target/PROFILE/netobs`, seen from `target/PROFILE/deps/skeleton-HASH`.
-fn beside_the_tests() -> Option<PathBuf> {
-    Some(std::env::current_exe().ok()?.parent()?.parent()?.join("netobs"))
-}
-
-/// Where the daemon is, or why no case can run.
-fn context() -> Result<Context, String> {
-    if let Some(reason) = skeleton::unavailable() {
-        return Err(reason);
-    }
-    let netobs = std::env::var_os("NETOBS_BIN").map(PathBuf::from).or_else(beside_the_tests);
-    let netobs = netobs.ok_or("the tests do not know where they are: set NETOBS_BIN")?;
-    if !Path::is_file(&netobs) {
-        return Err(format!("there is no daemon at {} (cargo build -p netobs-daemon)", netobs.display()));
-    }
-    Ok(Context { netobs, silence: SILENCE })
-}
+use netobs_lab::suite::skeleton;
 
 fn run(name: &str) {
-    let context = match context() {
-        Ok(context) => context,
-        Err(reason) => {
-            // A fixed form that the gate can look for: on a machine that can run labs a skip is a failure.
-            println!("SKIPPED {name}: {reason}");
-            assert!(std::env::var_os("NETOBS_REQUIRE_LAB").is_none_or(|set| set != "1"), "{reason}");
-            return;
-        }
-    };
-    let case = skeleton::CASES.iter().find(|case| case.name == name);
-    match case.map(|case| case.judge(&context).result) {
-        Some(Ok(outcome)) if outcome.false_alarms.is_empty() => println!("{}", outcome.detail),
-        Some(Ok(outcome)) => panic!("false alarms:\n{}", outcome.false_alarms.join("\n")),
-        Some(Err(error)) => panic!("{error:#}"),
-        None => panic!("the suite has no case {name}"),
-    }
+    cases::run(&skeleton::SUITE, name);
 }
 
-macro_rules! tests {
-    (together { $($group:ident: $($case:ident),+;)+ } alone { $($other:ident: $($lone:ident),+;)+ }) => {
-        $($(
-            #[test]
-            fn $case() {
-                run(stringify!($case));
-            }
-        )+)+
-        $($(
-            #[test]
-            fn $lone() {
-                run(stringify!($lone));
-            }
-        )+)+
-    };
-}
 netobs_lab::skeleton_cases!(tests);

@@ -92,7 +92,8 @@ fn a_foreign_program_hides_packets_from_what_comes_behind() {
     assert!(!ping());
     let program = node.attach_foreign_program(interface, Direction::Ingress, Position::First).unwrap();
     let _other = node.attach_foreign_program(interface, Direction::Egress, Position::Last).unwrap();
-    assert!(ping());
+    // The neighbour could not be asked for before, and is asked again once a second.
+    assert!(web.exec(&["ping", "-c6", "-i0.5", "-W1", &gateway]).unwrap().success());
     drop(program);
     assert!(!ping());
     assert!(node.attach_foreign_program("none", Direction::Ingress, Position::First).is_err());

@@ -6,8 +6,8 @@ pub mod cargo_tools;
 pub mod choice;
 pub mod packages;
 pub mod probe;
-pub mod python_tools;
 pub mod promtool;
+pub mod python_tools;
 pub mod toolchain;
 
 use anyhow::Result;
@@ -23,8 +23,8 @@ pub fn prepare(workspace: &Workspace, progress: &mut Progress, purpose: Purpose)
     let toolchain = toolchain::ensure(workspace, progress)?;
     if purpose == Purpose::Check {
         cargo_tools::ensure(workspace, progress)?;
-        python_tools::ensure(workspace, progress)?;
         promtool::ensure(workspace, progress)?;
+        python_tools::ensure(workspace, progress)?;
     }
     Ok(toolchain)
 }

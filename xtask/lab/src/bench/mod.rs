@@ -46,6 +46,9 @@ enum Bench {
 enum Storm {
     /// UDP packets that an nft rule of the node drops, watched by netobs, bpftrace, perf trace and tcpdump in turn.
     Drop(storm::StormArgs),
+    /// TCP resets from pod to pod at 100,000 a second and as fast as they can be sent, watched by netobs, bpftrace and
+    /// tcpdump in turn: told or counted to the last packet.
+    Rst(storm::StormArgs),
 }
 
 /// Runs the bench. The exit code tells whether every goal was met.
@@ -56,7 +59,8 @@ pub fn run(netobs: &Path, args: &BenchArgs) -> Result<ExitCode> {
     let netobs = &netobs.canonicalize().map_err(|error| anyhow::anyhow!("{}: {error}", netobs.display()))?;
     let mut verdicts = Verdicts::default();
     match &args.bench {
-        Bench::Storm(Storm::Drop(args)) => storm::run(netobs, args, &mut verdicts)?,
+        Bench::Storm(Storm::Drop(args)) => storm::run(netobs, storm::Load::Drops, args, &mut verdicts)?,
+        Bench::Storm(Storm::Rst(args)) => storm::run(netobs, storm::Load::Resets, args, &mut verdicts)?,
         Bench::Latency(args) => latency::run(netobs, args, &mut verdicts)?,
         Bench::Start(args) => start::run(netobs, args, &mut verdicts)?,
         Bench::Memory(args) => memory::run(netobs, args, &mut verdicts)?,

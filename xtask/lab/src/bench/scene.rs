@@ -42,6 +42,13 @@ impl Scene {
         (self.node.plan().internet().0, port).into()
     }
 
+    /// Index of the sender's interface on the node's side.
+    pub fn sender_index(&self) -> Result<u64> {
+        let shown = self.node.must(&["ip", "-json", "link", "show", self.sender.host_interface()])?.stdout;
+        let shown: serde_json::Value = serde_json::from_str(&shown)?;
+        shown[0]["ifindex"].as_u64().with_context(|| format!("no index in {shown}"))
+    }
+
     /// A socket of the sender.
     pub fn socket(&self) -> Result<UdpSocket> {
         self.sender.udp_socket(([0, 0, 0, 0], 0).into()).context("a socket of the sender")

@@ -19,12 +19,17 @@ pub struct Expected {
 impl Expected {
     /// None if the event is about something else, else all that it says wrongly: empty if it is right.
     pub fn judge(&self, event: &Value) -> Option<Vec<String>> {
-        if !self.about.iter().all(|(pointer, value)| field(event, pointer) == value) {
+        if !has(event, &self.about) {
             return None;
         }
         let wrong = self.says.iter().filter(|(pointer, value)| field(event, pointer) != value);
         Some(wrong.map(|(pointer, value)| difference(pointer, value, field(event, pointer))).collect())
     }
+}
+
+/// Whether an event has all these fields.
+pub fn has(event: &Value, fields: &[Field]) -> bool {
+    fields.iter().all(|(pointer, value)| field(event, pointer) == value)
 }
 
 fn field<'a>(event: &'a Value, pointer: &str) -> &'a Value {

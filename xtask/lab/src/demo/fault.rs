@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketType};
 
-use super::expect::Expected;
+use super::expect::{Expected, Field};
+use crate::options::never_fragment;
 use crate::{Node, Pod};
 
 /// How long a client waits for its connection: shorter than TCP waits before it repeats its SYN (1 s, RFC 6298), so
@@ -27,6 +30,10 @@ pub struct Fault {
     pub strike: Strike,
     /// One event per packet.
     pub expected: Vec<Expected>,
+    /// Events with all of these fields may come besides.
+    pub also: Vec<Vec<Field>>,
+    /// How many lines of `netobs observe` are shown, where there are very many of the same; the kind `flood` always is.
+    pub lines: Option<usize>,
     /// How long after the packets the events may take: what netobs itself has to wait for, and some.
     pub within: Duration,
 }
@@ -40,6 +47,8 @@ pub enum Rule {
     Nft(String),
     /// Arguments of iptables and of ip6tables.
     Iptables(String, String),
+    /// Lines for `ip -batch`.
+    Ip(String),
 }
 
 /// What a pod does that goes wrong.
@@ -47,6 +56,12 @@ pub enum Rule {
 pub enum Strike {
     /// Connects over TCP, to each address at the same time.
     Connect(Arc<Pod>, Vec<SocketAddr>),
+    /// Connects over TCP to ports that refuse.
+    Refused(Arc<Pod>, Vec<SocketAddr>),
+    /// Connects over TCP to a port that refuses, again and again.
+    Hammer(Arc<Pod>, SocketAddr, u64),
+    /// Sends a UDP datagram to each address that makes an IP packet of so many bytes, and may not be fragmented.
+    Send(Arc<Pod>, Vec<SocketAddr>, u32),
     /// Asks each server for a name with dig, at the same time: the address, the type, and the status that dig gets.
     Ask {
         /// Who asks.
@@ -66,6 +81,7 @@ impl Rule {
         match self {
             Self::None => Ok(()),
             Self::Nft(script) => node.nft(script),
+            Self::Ip(batch) => node.ip(batch),
             Self::Iptables(v4, v6) => node.iptables(v4).and_then(|()| node.ip6tables(v6)),
         }
     }
@@ -77,6 +93,11 @@ impl Strike {
         std::thread::scope(|scope| {
             let tries: Vec<_> = match self {
                 Self::Connect(client, to) => to.iter().map(|to| scope.spawn(move || connect(client, *to))).collect(),
+                Self::Refused(client, to) => to.iter().map(|to| scope.spawn(move || refused(client, *to))).collect(),
+                Self::Hammer(client, to, times) => vec![scope.spawn(move || hammer(client, *to, *times))],
+                Self::Send(client, to, length) => {
+                    to.iter().map(|to| scope.spawn(move || send(client, *to, *length))).collect()
+                }
                 Self::Ask { client, name, questions, status } => questions
                     .iter()
                     .map(|question| scope.spawn(move || ask(client, name, *question, *status)))
@@ -102,6 +123,38 @@ fn connect(client: &Pod, to: SocketAddr) -> Result<String> {
         }
         Ok(_) => bail!("{} reaches {to}, which it should not", client.name()),
     }
+}
+
+fn refused(client: &Pod, to: SocketAddr) -> Result<String> {
+    match client.tcp_connect(to, CONNECT_LIMIT) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok("its connection is refused".into()),
+        Err(error) => Err(error).with_context(|| format!("{} -> {to} is not refused", client.name())),
+        Ok(_) => bail!("{} reaches {to}, which it should not", client.name()),
+    }
+}
+
+fn hammer(client: &Pod, to: SocketAddr, times: u64) -> Result<String> {
+    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    // One socket for all: making one takes longer than being refused.
+    let socket = client.socket(family, SocketType::STREAM, None)?;
+    for _ in 0..times {
+        match rustix::net::connect(&socket, &to) {
+            Err(Errno::CONNREFUSED) => {}
+            other => bail!("{} -> {to}: {other:?} instead of a refusal", client.name()),
+        }
+    }
+    Ok(format!("{times} connections are refused"))
+}
+
+fn send(client: &Pod, to: SocketAddr, length: u32) -> Result<String> {
+    let any: SocketAddr = if to.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+    let socket = client.udp_socket(any)?;
+    socket.connect(to)?;
+    never_fragment(&socket, to)?;
+    // IP and UDP headers are part of the length.
+    let headers = if to.is_ipv4() { 28 } else { 48 };
+    socket.send(&vec![0; length as usize - headers]).with_context(|| format!("{} -> {to}", client.name()))?;
+    Ok("nothing, its packet was sent".into())
 }
 
 fn ask(client: &Pod, name: &str, (server, kind): (IpAddr, &str), status: Option<&str>) -> Result<String> {

@@ -1,6 +1,7 @@
 //! The demo: a small shop on a lab node, netobs watching it, and faults that happen one after another.
 
 mod expect;
+mod families;
 mod fault;
 mod plot;
 mod report;
@@ -64,7 +65,7 @@ pub fn run(netobs: &Path, args: &DemoArgs) -> Result<ExitCode> {
 
 fn perform(netobs: &Path, args: &DemoArgs, stop: &Stop) -> Result<ExitCode> {
     let begin = Instant::now();
-    let what = "a Kubernetes node made of network namespaces, and five things that go wrong on it";
+    let what = "a Kubernetes node made of network namespaces, and eight things that go wrong on it";
     screen::line(&format!("{}: {what}", styled(STRONG, "netobs demo")), "", 2);
     anstream::println!();
     let scene = Scene::start(netobs, stop)?;

@@ -1,4 +1,4 @@
-//! The five faults, in the order in which they happen.
+//! The faults, in the order in which they happen; here those of drops and DNS.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -7,24 +7,34 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::expect::{Expected, Field};
+use super::families;
 use super::fault::{Fault, Rule, Strike};
 use super::scene::{API_PORT, DB_PORT, DNS_TIMEOUT, KUBELET_PORT, Scene};
 use crate::{Pod, Service};
 
 /// How long an event may take where netobs does not wait for anything itself. Far more than it takes: this also runs
 /// on machines that are busy with other things.
-const PROMPT: Duration = Duration::from_secs(3);
+pub const PROMPT: Duration = Duration::from_secs(3);
 
 /// All of them.
 pub fn faults(scene: &Scene) -> Vec<Fault> {
-    vec![by_nft(scene), behind_a_service(scene), by_the_host(scene), no_such_name(scene), no_answer(scene)]
+    vec![
+        by_nft(scene),
+        behind_a_service(scene),
+        by_the_host(scene),
+        no_such_name(scene),
+        no_answer(scene),
+        families::too_big(scene),
+        families::closed_port(scene),
+        families::reset_flood(scene),
+    ]
 }
 
 /// The addresses of a packet's ends, per IP version.
-type Ends = (&'static str, IpAddr, IpAddr);
+pub type Ends = (&'static str, IpAddr, IpAddr);
 
 /// Pairs the addresses of both ends by IP version.
-fn pairs(from: [IpAddr; 2], to: &[IpAddr]) -> Vec<Ends> {
+pub fn pairs(from: [IpAddr; 2], to: &[IpAddr]) -> Vec<Ends> {
     ["IPv4", "IPv6"].into_iter().zip(from).zip(to).map(|((label, from), to)| (label, from, *to)).collect()
 }
 
@@ -44,6 +54,8 @@ fn by_nft(scene: &Scene) -> Fault {
             .into_iter()
             .map(|ends| dropped(ends, API_PORT, "FORWARD", [pod("/source", web), pod("/destination", api)].concat()))
             .collect(),
+        also: Vec::new(),
+        lines: None,
         within: PROMPT,
     }
 }
@@ -68,6 +80,8 @@ fn behind_a_service(scene: &Scene) -> Fault {
         rule: Rule::Iptables(v4, v6),
         strike: Strike::Connect(Arc::clone(web), cluster_addresses(service, "sql")),
         expected: expected.collect(),
+        also: Vec::new(),
+        lines: None,
         within: PROMPT,
     }
 }
@@ -93,6 +107,8 @@ fn by_the_host(scene: &Scene) -> Fault {
             .into_iter()
             .map(|ends| dropped(ends, KUBELET_PORT, "INPUT", names()))
             .collect(),
+        also: Vec::new(),
+        lines: None,
         within: PROMPT,
     }
 }
@@ -117,6 +133,8 @@ fn no_such_name(scene: &Scene) -> Fault {
         expected: expected.collect(),
         rule: Rule::None,
         strike: Strike::Ask { client: Arc::clone(api), name: NAME.into(), questions, status: Some("NXDOMAIN") },
+        also: Vec::new(),
+        lines: None,
         within: PROMPT,
     }
 }
@@ -144,6 +162,8 @@ fn no_answer(scene: &Scene) -> Fault {
         expected: expected.collect(),
         rule: Rule::None,
         strike: Strike::Ask { client: Arc::clone(api), name: NAME.into(), questions, status: None },
+        also: Vec::new(),
+        lines: None,
         within: PROMPT + DNS_TIMEOUT,
     }
 }
@@ -188,7 +208,7 @@ fn asked((label, from, to): Ends, name: &str, qtype: &str, names: Vec<Field>) ->
 }
 
 /// An end is this pod, of its workload.
-fn pod(end: &'static str, pod: &Pod) -> Vec<Field> {
+pub fn pod(end: &'static str, pod: &Pod) -> Vec<Field> {
     let [namespace, name, kind, workload] = match end {
         "/source" => {
             ["/source/pod/namespace", "/source/pod/name", "/source/pod/workload/kind", "/source/pod/workload/name"]

@@ -50,13 +50,21 @@ impl<'a> Stage<'a> {
         );
         screen::line(&styled(QUIET, &fault.how), INDENT, 2);
         fault.rule.load(&self.scene.node)?;
-        self.watch.expect(number, &fault.expected);
+        self.watch.expect(number, &fault.expected, &fault.also);
+        self.tail.limit(fault.lines);
         let sees = self.strike(fault)?;
         let end = Instant::now() + fault.within;
         while Instant::now() < end && self.watch.of(number).any(|entry| entry.seen.is_none()) {
             self.turn()?;
         }
         self.catch_up()?;
+        if let Some(hidden) = self.tail.hidden() {
+            screen::line(
+                &styled(QUIET, format_args!("… and {hidden} more lines, of single resets and sums")),
+                INDENT,
+                2,
+            );
+        }
         screen::line(&styled(QUIET, format_args!("all that the application sees: {sees}")), INDENT, 2);
         report::verdict(&self.watch, number);
         Ok(())
@@ -65,6 +73,7 @@ impl<'a> Stage<'a> {
     /// Makes it happen once more.
     pub fn again(&mut self, number: usize, of: usize, fault: &Fault) -> Result<()> {
         screen::line(&styled(QUIET, format_args!("{number}/{of}  again: {}", fault.title)), "", 5);
+        self.tail.limit(fault.lines);
         self.strike(fault).map(drop)
     }
 

@@ -14,12 +14,18 @@ const WAITING: usize = 1024;
 /// Continued lines begin below the kind of the event: after the time of day and a blank.
 const HANG: usize = 13;
 
+/// How `netobs observe` writes the kind of a flood.
+const FLOOD: &str = "FLOOD";
+
 /// A running `netobs observe`; killed on drop.
 #[derive(Debug)]
 pub struct Tail {
     child: Child,
     lines: Receiver<String>,
     shown: usize,
+    /// How many lines may still be shown; `None`: all.
+    left: Option<usize>,
+    hidden: usize,
 }
 
 impl Tail {
@@ -42,18 +48,36 @@ impl Tail {
                 }
             }
         })?;
-        Ok(Self { child, lines, shown: 0 })
+        Ok(Self { child, lines, shown: 0, left: None, hidden: 0 })
+    }
+
+    /// From now on shows no more than so many lines, but always those of floods.
+    pub const fn limit(&mut self, lines: Option<usize>) {
+        self.left = lines;
+        self.hidden = 0;
+    }
+
+    /// How many lines were not shown since the last limit, if any.
+    pub fn hidden(&self) -> Option<usize> {
+        Some(self.hidden).filter(|hidden| *hidden > 0)
     }
 
     /// Shows what has come.
     pub fn show(&mut self) {
         while let Ok(line) = self.lines.try_recv() {
-            screen::line(&line, screen::INDENT, HANG);
             self.shown += 1;
+            if !line.contains(FLOOD) {
+                if self.left == Some(0) {
+                    self.hidden += 1;
+                    continue;
+                }
+                self.left = self.left.map(|left| left - 1);
+            }
+            screen::line(&line, screen::INDENT, HANG);
         }
     }
 
-    /// How many lines it has shown.
+    /// How many lines it has shown, or left out.
     pub const fn shown(&self) -> usize {
         self.shown
     }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 
-use super::expect::Expected;
+use super::expect::{Expected, Field, has};
 use crate::{Client, Line, Lines};
 
 /// What was expected and what came of it.
@@ -31,6 +31,7 @@ const TOLD: usize = 5;
 pub struct Watch {
     lines: Lines,
     entries: Vec<Watched>,
+    allowed: Vec<Vec<Field>>,
     problems: usize,
     strays: Vec<String>,
     stray_count: usize,
@@ -40,11 +41,12 @@ impl Watch {
     /// Begins with all that the daemon still holds: nothing since its start is missed.
     pub fn start(client: &Client) -> Result<Self> {
         let lines = client.stream("/v1/events/stream?format=ndjson&last=1000")?;
-        Ok(Self { lines, entries: Vec::new(), problems: 0, strays: Vec::new(), stray_count: 0 })
+        Ok(Self { lines, entries: Vec::new(), allowed: Vec::new(), problems: 0, strays: Vec::new(), stray_count: 0 })
     }
 
-    /// Expects these events of a fault from now on.
-    pub fn expect(&mut self, fault: usize, expected: &[Expected]) {
+    /// Expects these events of a fault from now on, and allows further ones with these fields.
+    pub fn expect(&mut self, fault: usize, expected: &[Expected], also: &[Vec<Field>]) {
+        self.allowed.extend(also.iter().cloned());
         let entries = expected.iter().cloned();
         self.entries.extend(entries.map(|expected| Watched { fault, expected, seen: None, wrong: Vec::new() }));
     }
@@ -72,7 +74,7 @@ impl Watch {
         let latency = latency(line.at, &event).with_context(|| format!("the time of {}", line.text))?;
         let problem = event["severity"] == "problem";
         self.problems += usize::from(problem);
-        let mut claimed = false;
+        let mut claimed = self.allowed.iter().any(|fields| has(&event, fields));
         for entry in &mut self.entries {
             match entry.expected.judge(&event) {
                 Some(wrong) if wrong.is_empty() => {

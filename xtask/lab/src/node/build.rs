@@ -18,11 +18,18 @@ pub struct NodeBuilder {
     layout: Layout,
     bridge: String,
     masquerade: bool,
+    far_internet: bool,
 }
 
 impl Default for NodeBuilder {
     fn default() -> Self {
-        Self { name: "node-a".into(), layout: Layout::Bridge, bridge: "cni0".into(), masquerade: true }
+        Self {
+            name: "node-a".into(),
+            layout: Layout::Bridge,
+            bridge: "cni0".into(),
+            masquerade: true,
+            far_internet: false,
+        }
     }
 }
 
@@ -55,6 +62,14 @@ impl NodeBuilder {
         self
     }
 
+    /// Puts a switch, in a namespace of its own, between the node and the internet: a daemon on the node looks into the
+    /// namespace at the other end of the node's uplink, and so not into the internet's.
+    #[must_use]
+    pub const fn far_internet(mut self) -> Self {
+        self.far_internet = true;
+        self
+    }
+
     /// Makes it. First removes what crashed labs left on this machine.
     pub fn build(self) -> Result<Node> {
         if let Some(reason) = crate::unavailable() {
@@ -68,6 +83,7 @@ impl NodeBuilder {
         let node = Node {
             state: Mutex::new(State::default()),
             internet: place("internet")?,
+            switch: self.far_internet.then(|| place("switch")).transpose()?,
             place: place("node")?,
             name: self.name,
             uid: random::uuid(),

@@ -41,6 +41,8 @@ pub struct Node {
     // Fields drop in this order: what runs inside first, the slot (which removes all that is left) last.
     state: Mutex<State>,
     internet: Place,
+    /// Between the two, if it shall be there.
+    switch: Option<Place>,
     place: Place,
     name: String,
     uid: String,

@@ -48,14 +48,26 @@ pub(super) fn node(node: &Node) -> Result<()> {
             &[("net.bridge.bridge-nf-call-iptables", "1"), ("net.bridge.bridge-nf-call-ip6tables", "1")],
         )?;
     }
+    let namespace = node.switch.as_ref().unwrap_or(&node.internet).netns().name();
     node.ip(&format!(
         "link set lo up\n\
-         link add {UPLINK} index {UPLINK_INDEX} type veth peer name to-node netns {internet}\n\
+         link add {UPLINK} index {UPLINK_INDEX} type veth peer name to-node netns {namespace}\n\
          addr add {node4}/24 dev {UPLINK}\n\
          addr add {node6}/64 dev {UPLINK} nodad\n\
-         link set {UPLINK} up\n",
-        internet = node.internet.netns().name(),
+         link set {UPLINK} up\n"
     ))?;
+    if let Some(switch) = &node.switch {
+        let internet = node.internet.netns().name();
+        switch.ip(&format!(
+            "link add to-internet type veth peer name to-node netns {internet}\n\
+             link add switch type bridge forward_delay 0 stp_state 0\n\
+             link set to-internet master switch\n\
+             link set to-node master switch\n\
+             link set to-internet up\n\
+             link set to-node up\n\
+             link set switch up\n"
+        ))?;
+    }
     node.internet.ip(&format!(
         "link set lo up\n\
          addr add {host4}/32 dev lo\n\

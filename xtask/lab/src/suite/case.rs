@@ -25,6 +25,30 @@ pub struct Case {
     pub run: fn(&Context) -> Result<Outcome>,
 }
 
+/// Cases that belong together.
+#[derive(Clone, Copy, Debug)]
+pub struct Suite {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// Its cases.
+    pub cases: &'static [Case],
+    /// Why it cannot run here; `None` if it can.
+    pub unavailable: fn() -> Option<String>,
+}
+
+/// Makes `CASES` of a suite's list of cases: groups (modules of the suite), and the functions in each. Those after `alone`
+/// measure and run by themselves.
+macro_rules! case_table {
+    (together { $($group:ident: $($case:ident),+;)+ } alone { $($other:ident: $($lone:ident),+;)+ }) => {
+        /// All cases.
+        pub const CASES: &[$crate::suite::Case] = &[
+            $($($crate::suite::Case { name: stringify!($case), alone: false, run: $group::$case },)+)+
+            $($($crate::suite::Case { name: stringify!($lone), alone: true, run: $other::$lone },)+)+
+        ];
+    };
+}
+pub(super) use case_table;
+
 /// How a case ended that did not fail.
 #[derive(Clone, Debug)]
 pub struct Outcome {

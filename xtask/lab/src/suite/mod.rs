@@ -1,7 +1,9 @@
 //! Suites: cases that each run a daemon on a lab node of their own and read nothing but its HTTP API.
 
 mod case;
+pub mod families;
 pub mod json;
+mod ledger;
 pub mod skeleton;
 mod stage;
 mod table;
@@ -15,9 +17,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-pub use case::{Case, Context, Outcome, Verdict};
+pub use case::{Case, Context, Outcome, Suite, Verdict};
 pub use stage::Stage;
 use table::Table;
+
+/// All suites.
+pub const SUITES: [Suite; 2] = [skeleton::SUITE, families::SUITE];
 
 /// How many cases run at a time.
 const AT_A_TIME: usize = 2;
@@ -25,7 +30,7 @@ const AT_A_TIME: usize = 2;
 /// Which suite, and what of it.
 #[derive(clap::Args, Debug)]
 pub struct SuiteArgs {
-    /// Name of the suite: `skeleton`.
+    /// Name of the suite: `skeleton` (drops, DNS, and all that is common) or `families` (MTU, resets, floods).
     suite: String,
     /// Only this case; may be given more than once.
     #[arg(long, value_name = "NAME")]
@@ -43,10 +48,11 @@ pub struct SuiteArgs {
 
 /// Runs a suite. Success only if no case failed and there was no false alarm.
 pub fn run(netobs: &Path, arguments: &SuiteArgs) -> Result<ExitCode> {
-    let cases = match arguments.suite.as_str() {
-        "skeleton" => skeleton::CASES,
-        other => bail!("there is no suite {other:?}; there is: skeleton"),
+    let Some(suite) = SUITES.iter().find(|suite| suite.name == arguments.suite) else {
+        let names = SUITES.map(|suite| suite.name).join(", ");
+        bail!("there is no suite {:?}; there are: {names}", arguments.suite);
     };
+    let cases = suite.cases;
     if let Some(unknown) = arguments.case.iter().find(|name| cases.iter().all(|case| case.name != **name)) {
         bail!("suite {} has no case {unknown:?}; --list prints them", arguments.suite);
     }
@@ -58,7 +64,7 @@ pub fn run(netobs: &Path, arguments: &SuiteArgs) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    if let Some(reason) = skeleton::unavailable() {
+    if let Some(reason) = (suite.unavailable)() {
         bail!("no lab here: {reason}");
     }
     let netobs = netobs.canonicalize().with_context(|| format!("the daemon's binary {}", netobs.display()))?;

@@ -13,10 +13,10 @@ const TOTAL: u64 = 128 * MIB;
 
 /// BPF maps by type number of `enum bpf_map_type` (include/uapi/linux/bpf.h): consumer, budget.
 const MAPS: [(&str, &[u32], u64); 3] = [
-    // Two rings of 2 MiB; the kernel adds positions and a table of pages.
-    ("rings of records", &[27], 5 * MIB),
-    // 8,192 keys with their counts.
-    ("coalescing buckets", &[1, 5, 9, 10], 4 * MIB),
+    // Two rings of 2 MiB, one of 1, two of 256 KiB; the kernel adds positions and a table of pages.
+    ("rings of records", &[27], 7 * MIB),
+    // 8,192 keys with their counts; 16,384 connections with their openers.
+    ("coalescing buckets, connections", &[1, 5, 9, 10], 7 * MIB),
     // Counters and trails per CPU, flags, constants, scope.
     ("arrays: counters, trails, constants", &[2, 6, 11], 7 * MIB),
 ];

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::load::Target;
 use super::{bpftrace, capture, netobs, perf};
-use crate::bench::scene::Scene;
 use crate::missing;
 
 /// Who watches the flood.
@@ -19,11 +19,11 @@ pub enum Arm {
     NobodyAgain,
     /// netobs as it is configured by default: a burst is told by its first events and an exact sum.
     Netobs,
-    /// netobs with an event for every drop, as far as they can be told.
+    /// netobs with an event for every drop, as far as they can be told; for drops only.
     NetobsWhole,
-    /// bpftrace printing the same fields for every drop.
+    /// bpftrace printing the same fields for every packet.
     Bpftrace,
-    /// `perf trace` of the same tracepoint.
+    /// `perf trace` of the same tracepoint; for drops only.
     PerfTrace,
     /// tcpdump on the sender's interface: it sees packets, not what becomes of them.
     Tcpdump,
@@ -65,14 +65,14 @@ impl Arm {
     }
 
     /// Starts the observer.
-    pub fn start(self, netobs: &Path, scene: &Scene) -> Result<Box<dyn Observer>> {
+    pub fn start(self, netobs: &Path, target: &Target) -> Result<Box<dyn Observer>> {
         Ok(match self {
             Self::Nobody | Self::NobodyAgain => Box::new(Nobody),
-            Self::Netobs => Box::new(netobs::Netobs::start(netobs, scene, None)?),
-            Self::NetobsWhole => Box::new(netobs::Netobs::start(netobs, scene, Some(1_000_000))?),
-            Self::Bpftrace => Box::new(bpftrace::Bpftrace::start(scene)?),
-            Self::PerfTrace => Box::new(perf::PerfTrace::start(scene)?),
-            Self::Tcpdump => Box::new(capture::Tcpdump::start(scene)?),
+            Self::Netobs => Box::new(netobs::Netobs::start(netobs, target, None)?),
+            Self::NetobsWhole => Box::new(netobs::Netobs::start(netobs, target, Some(1_000_000))?),
+            Self::Bpftrace => Box::new(bpftrace::Bpftrace::start(target)?),
+            Self::PerfTrace => Box::new(perf::PerfTrace::start(&target.scene)?),
+            Self::Tcpdump => Box::new(capture::Tcpdump::start(target)?),
         })
     }
 }

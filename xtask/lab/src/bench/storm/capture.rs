@@ -4,20 +4,19 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::PORT;
 use super::arm::{Counted, Observer};
+use super::load::Target;
 use super::tool::{Tool, sum_before};
-use crate::bench::scene::Scene;
 
 /// The running tcpdump.
 pub struct Tcpdump(Tool);
 
 impl Tcpdump {
     /// Starts it.
-    pub fn start(scene: &Scene) -> Result<Self> {
-        let (interface, port) = (scene.sender.host_interface(), PORT.to_string());
-        let arguments = ["-i", interface, "-nn", "-w", "/dev/null", "udp", "and", "dst", "port", &port];
-        Tool::start(scene, "tcpdump", &arguments).map(Self)
+    pub fn start(target: &Target) -> Result<Self> {
+        let (interface, expression) = (target.scene.sender.host_interface(), target.expression());
+        let arguments = ["-i", interface, "-nn", "-w", "/dev/null", &expression];
+        Tool::start(&target.scene, "tcpdump", &arguments).map(Self)
     }
 }
 

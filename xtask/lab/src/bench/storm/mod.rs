@@ -1,4 +1,5 @@
-//! `storm drop`: what it costs the sender of a flood that the node drops, and what each drop costs its observer.
+//! `storm drop` and `storm rst`: what it costs the sender of a flood of packets that fail, what each of them costs its
+//! observer, and whether each was told or counted.
 //!
 //! Rounds of short batches; every round measures all arms, in reversed order each second time. An arm is the same load
 //! beside another observer, or none; "nobody" is measured twice, and how far those two are apart is the noise.
@@ -6,23 +7,23 @@
 mod arm;
 mod bpftrace;
 mod capture;
+mod load;
 mod netobs;
 mod perf;
 mod report;
 mod tool;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
 
-use super::scene::{DROPPED, Scene, flood};
 use super::verdict::Verdicts;
 use arm::{Arm, Counted};
+pub use load::Load;
+use load::Target;
 
-/// The port that the flood goes to.
-const PORT: u16 = *DROPPED.start();
 /// Packets sent before an arm's first batch is measured, so that caches are as warm as they will be.
 const WARM_UP: u64 = 2_000;
 /// Between two batches.
@@ -42,11 +43,16 @@ pub struct StormArgs {
     packets: u64,
 }
 
+/// Resets per second of the paced storm.
+const PACE: u64 = 100_000;
+
 /// What was measured of an arm, over all rounds.
 #[derive(Debug, Default)]
 struct Measured {
     /// The sender's CPU nanoseconds per packet, of each batch.
     sender_ns: Vec<f64>,
+    /// Packets per second, of each batch.
+    rates: Vec<f64>,
     /// Packets sent while it observed.
     sent: u64,
     /// The observer's CPU time.
@@ -55,43 +61,57 @@ struct Measured {
     counted: Counted,
 }
 
-/// Runs it.
-pub fn run(netobs: &Path, args: &StormArgs, verdicts: &mut Verdicts) -> Result<()> {
-    let scene = Scene::new()?;
-    let mut arms = Vec::new();
-    for arm in Arm::ALL {
-        match arm.unavailable() {
-            None => arms.push((arm, Measured::default())),
-            Some(reason) => anstream::println!("without {}: {reason}", arm.name()),
+/// Runs it: drops as fast as they can be sent, resets at a given rate and as fast as they can be sent.
+pub fn run(netobs: &Path, load: Load, args: &StormArgs, verdicts: &mut Verdicts) -> Result<()> {
+    let target = Target::new(load)?;
+    let rates: &[Option<u64>] = match load {
+        Load::Drops => &[None],
+        Load::Resets => &[Some(PACE), None],
+    };
+    for rate in rates {
+        let mut arms = Vec::new();
+        for arm in load.arms() {
+            match arm.unavailable() {
+                None => arms.push((*arm, Measured::default())),
+                Some(reason) => anstream::println!("without {}: {reason}", arm.name()),
+            }
         }
-    }
-    for round in 0..args.rounds {
-        anstream::eprintln!("round {} of {}", round + 1, args.rounds);
-        let count = arms.len();
-        for index in 0..count {
-            let index = if round % 2 == 0 { index } else { count - 1 - index };
-            let (arm, measured) = &mut arms[index];
-            measure(*arm, netobs, &scene, args, measured)?;
+        for round in 0..args.rounds {
+            anstream::eprintln!("round {} of {}", round + 1, args.rounds);
+            let count = arms.len();
+            for index in 0..count {
+                let index = if round % 2 == 0 { index } else { count - 1 - index };
+                let (arm, measured) = &mut arms[index];
+                measure(*arm, netobs, &target, *rate, args, measured)?;
+            }
         }
+        report::print(load, *rate, &arms, verdicts);
     }
-    report::print(&arms, verdicts);
     Ok(())
 }
 
-fn measure(arm: Arm, netobs: &Path, scene: &Scene, args: &StormArgs, measured: &mut Measured) -> Result<()> {
-    let socket = scene.socket()?;
-    socket.connect(scene.outside(PORT))?;
-    let mut observer = arm.start(netobs, scene)?;
+fn measure(
+    arm: Arm,
+    netobs: &Path,
+    target: &Target,
+    rate: Option<u64>,
+    args: &StormArgs,
+    measured: &mut Measured,
+) -> Result<()> {
+    let source = target.source()?;
+    let mut observer = arm.start(netobs, target)?;
     // Whoever tells of a packet is attached. Those packets count like all others.
     let mut probes = 0;
     observer.wait_attached(&mut || {
         probes += 1;
-        flood(&socket, 1).map(drop)
+        source.send(1, None).map(drop)
     })?;
     let before = observer.cpu()?;
-    flood(&socket, WARM_UP)?;
+    source.send(WARM_UP, None)?;
     for _ in 0..args.batches {
-        let time = flood(&socket, args.packets)?;
+        let begin = Instant::now();
+        let time = source.send(args.packets, rate)?;
+        measured.rates.push(args.packets as f64 / begin.elapsed().as_secs_f64());
         measured.sender_ns.push(time.as_nanos() as f64 / args.packets as f64);
         std::thread::sleep(PAUSE);
     }

@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::PORT;
 use super::arm::{Counted, Observer};
+use super::load::Target;
 use crate::bench::clocks::process_cpu;
-use crate::bench::scene::Scene;
 use crate::{Daemon, Lines};
 
 /// How long the daemon may take to tell the last of a flood.
@@ -19,6 +18,8 @@ const DRAIN: Duration = Duration::from_secs(20);
 
 /// The daemon and its client.
 pub struct Netobs {
+    /// Kind of the events, which is the family's name in the ledger.
+    kind: &'static str,
     daemon: Daemon,
     client: Reader,
 }
@@ -32,6 +33,8 @@ struct Reader {
 /// What a client was told.
 #[derive(Debug, Default)]
 struct Tally {
+    /// By this text a line is about the storm.
+    mark: String,
     counted: Counted,
     /// Sequence numbers make a gap visible; the daemon tells it as well.
     lagged: u64,
@@ -39,26 +42,28 @@ struct Tally {
 
 impl Netobs {
     /// Starts both.
-    pub fn start(netobs: &Path, scene: &Scene, burst: Option<u64>) -> Result<Self> {
+    pub fn start(netobs: &Path, target: &Target, burst: Option<u64>) -> Result<Self> {
+        let (scene, kind) = (&target.scene, target.load.kind());
         let mut builder = Daemon::builder(netobs).metadata_file(scene.node.write_metadata()?);
         if let Some(burst) = burst {
             builder = builder.arg("--drop-burst").arg(burst.to_string());
         }
         let daemon = builder.start(&scene.node)?;
-        let lines = daemon.client().stream("/v1/events/stream?kind=drop")?;
+        let lines = daemon.client().stream(&format!("/v1/events/stream?kind={kind}"))?;
         let stop = Arc::new(AtomicBool::new(false));
         let thread = std::thread::spawn({
-            let stop = Arc::clone(&stop);
-            move || read(&lines, &stop)
+            let (stop, mark) = (Arc::clone(&stop), target.mark());
+            move || read(&lines, &stop, mark)
         });
-        Ok(Self { daemon, client: Reader { stop, thread } })
+        Ok(Self { kind, daemon, client: Reader { stop, thread } })
     }
 
-    /// The drop family's lines of the loss ledger.
+    /// The family's lines of the loss ledger.
     fn ledger(&self) -> Result<Ledger> {
         let status = self.daemon.client().get_json("/v1/status")?;
         let families = status["ledger"]["families"].as_array().context("no ledger in the status")?;
-        let family = families.iter().find(|family| family["family"] == "drop").context("no drops in the ledger")?;
+        let family =
+            families.iter().find(|family| family["family"] == self.kind).context("no such family in the ledger")?;
         let number = |side: &str, line: &str| {
             family[side][line].as_u64().with_context(|| format!("no {side} line {line} in the ledger"))
         };
@@ -123,8 +128,8 @@ impl Observer for Netobs {
 }
 
 /// Counts lines until it is to stop and there is none for a moment.
-fn read(lines: &Lines, stop: &AtomicBool) -> Tally {
-    let mut tally = Tally::default();
+fn read(lines: &Lines, stop: &AtomicBool, mark: String) -> Tally {
+    let mut tally = Tally { mark, ..Tally::default() };
     loop {
         match lines.next(Duration::from_millis(100)) {
             Some(line) => tally.line(&line.text),
@@ -139,7 +144,7 @@ impl Tally {
     fn line(&mut self, line: &str) {
         if let Some(missed) = number_after(line, "\"missed\":").filter(|_| line.starts_with("{\"control\"")) {
             self.lagged += missed;
-        } else if number_after(line, "\"destination_port\":") == Some(PORT.into()) {
+        } else if line.contains(&self.mark) {
             let count = number_after(line, "\"count\":").unwrap_or(0);
             if line.contains("\"coalesced\":true") {
                 self.counted.summed += count;
@@ -163,7 +168,7 @@ mod tests {
 
     #[test]
     fn lines_are_counted_by_what_they_say() {
-        let mut tally = Tally::default();
+        let mut tally = Tally { mark: "\"destination_port\":20000".to_owned(), ..Tally::default() };
         tally.line(r#"{"id":"a","count":1,"flow":{"destination_port":20000}}"#);
         tally.line(r#"{"id":"b","count":40,"coalesced":true,"flow":{"destination_port":20000}}"#);
         tally.line(r#"{"id":"c","count":1,"flow":{"destination_port":20001}}"#);

@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::Place;
-use crate::suite::json::{contains, drop_to, number};
+use crate::suite::json::{contains, drop_to};
+use crate::suite::ledger::is_settled;
 use crate::suite::traffic::{BLOCKED, flood, forbid, forbidden};
 use crate::suite::{Context, Outcome, Stage};
 
@@ -19,14 +20,6 @@ const BURST: usize = 20_000;
 fn drops(status: &Value) -> Result<&Value> {
     let families = status.pointer("/ledger/families").and_then(Value::as_array).context("no ledger")?;
     families.iter().find(|family| family["family"] == "drop").context("no family of drops")
-}
-
-/// Whether the sums are exact and hold.
-fn is_settled(status: &Value) -> bool {
-    let balanced =
-        |family: &Value| family["sums"].as_array().is_some_and(|sums| sums.iter().all(|sum| sum["balanced"] == true));
-    status.pointer("/ledger/settled") == Some(&Value::Bool(true))
-        && status.pointer("/ledger/families").and_then(Value::as_array).is_some_and(|all| all.iter().all(balanced))
 }
 
 fn line(family: &Value, name: &str) -> Result<u64> {
@@ -83,20 +76,10 @@ pub fn coalescing_counts_exactly(context: &Context) -> Result<Outcome> {
         let before = forbidden(&stage.node)?;
         // A summary speaks for all source ports.
         let like = drop_to("udp", to);
-        stage.caused(like.clone());
         flood(&stage.client, to, BURST, None)?;
         let dropped = forbidden(&stage.node)? - before;
         ensure!(dropped == BURST as u64, "the rule counts {dropped}");
-        let told = |events: &[Value]| events.iter().map(|event| number(event, "/count")).sum::<u64>();
-        let end = std::time::Instant::now() + Duration::from_secs(6);
-        let mut events = stage.events(&like)?;
-        while told(&events) < dropped && std::time::Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(50));
-            events = stage.events(&like)?;
-        }
-        std::thread::sleep(Duration::from_millis(1200));
-        events = stage.events(&like)?;
-        ensure!(told(&events) == dropped, "{} are told, {dropped} were dropped", told(&events));
+        let events = stage.told(&like, dropped)?;
         let summaries = events.iter().filter(|event| event["coalesced"] == true).count();
         ensure!(summaries > 0 && events.len() < BURST / 10, "{} events, {summaries} summaries", events.len());
         detail.push(format!("{dropped} packets = {} events + {summaries} summaries", events.len() - summaries));

@@ -68,6 +68,8 @@ pub fn api_server_away(context: &Context) -> Result<Outcome> {
     let mut stage = Stage::around(shop, daemon);
     // The daemon's own attempts to reach it.
     stage.caused(drop_to("tcp", stage.api.address()));
+    let port = stage.api.address().port();
+    stage.caused(json!({"kind": "reset", "flow": {"source_port": port}, "reset": {"cause": "refused"}}));
     forbid(&stage.node, "forward", "filter", &format!("udp dport {BLOCKED}"))?;
     let end = std::time::Instant::now() + Duration::from_secs(15);
     // All but the names is there first.

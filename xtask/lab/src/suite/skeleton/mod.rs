@@ -17,7 +17,8 @@ pub mod neighbours;
 pub mod places;
 pub mod stream;
 
-use super::Case;
+use super::Suite;
+use super::case::case_table;
 
 /// Hands the list of all cases to a macro: groups (modules of this suite), and the functions in each. Those after
 /// `alone` measure and run by themselves.
@@ -54,18 +55,11 @@ macro_rules! skeleton_cases {
     };
 }
 
-macro_rules! table {
-    (together { $($group:ident: $($case:ident),+;)+ } alone { $($other:ident: $($lone:ident),+;)+ }) => {
-        /// All cases.
-        pub const CASES: &[Case] = &[
-            $($(Case { name: stringify!($case), alone: false, run: $group::$case },)+)+
-            $($(Case { name: stringify!($lone), alone: true, run: $other::$lone },)+)+
-        ];
-    };
-}
-skeleton_cases!(table);
+skeleton_cases!(case_table);
 
-/// Why this suite cannot run here; `None` if it can.
-pub fn unavailable() -> Option<String> {
+/// The suite.
+pub const SUITE: Suite = Suite { name: "skeleton", cases: CASES, unavailable };
+
+fn unavailable() -> Option<String> {
     crate::Shop::unavailable().or_else(|| crate::missing(&[("bpftool", "bpftool")]))
 }
