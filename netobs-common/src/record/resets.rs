@@ -40,7 +40,7 @@ pub struct ResetRecord {
     pub tcp_flags: u8,
     /// 4 or 6.
     pub ip_version: u8,
-    /// One of [`direction`].
+    /// One of [`super::direction`].
     pub direction: u8,
     /// One of [`opener`].
     pub opener: u8,

@@ -6,7 +6,7 @@
 //! and one folded (the answer); one that is not is emitted when its time is up.
 //!
 //! The halves of other events (a drop and the ICMP error about it, a reset and what sockets say of it) are microseconds apart,
-//! but come by different rings, in any order: what may have another half waits for it, see [`held::HOLD_NS`]. Nothing is given
+//! but come by different rings, in any order: what may have another half waits for it, see `held::HOLD_NS`. Nothing is given
 //! up before [`FlowTable::expire`] is called, so not before all that was written by then has been read.
 //!
 //! Records of one packet are found by its identity (address of the `sk_buff`, digest of what forwarding leaves alone)
