@@ -38,9 +38,13 @@ pub struct Gathered {
     pub last_ns: u64,
 }
 
-/// The buckets: the fine ones, and the coarse ones for keys that found no room.
+/// The tables: each family's fine one, coarse ones for keys that found no room, and the last for keys that found none there.
+const TABLES: [&str; 5] =
+    [names::BUCKETS, names::BUCKETS_COARSE, names::BUCKETS_RESET, names::BUCKETS_RESET_COARSE, names::BUCKETS_LAST];
+
+/// The buckets.
 pub struct Buckets {
-    tables: [Table; 2],
+    tables: Vec<Table>,
 }
 
 struct Table {
@@ -53,7 +57,8 @@ struct Table {
 impl Buckets {
     /// Takes the maps out of the loaded object.
     pub fn take(loaded: &mut Loaded) -> Result<Self, LoadError> {
-        Ok(Self { tables: [Table::take(loaded, names::BUCKETS)?, Table::take(loaded, names::BUCKETS_COARSE)?] })
+        let tables = TABLES.into_iter().map(|name| Table::take(loaded, name)).collect::<Result<_, _>>()?;
+        Ok(Self { tables })
     }
 
     /// Tells what came since the last time and makes room: buckets idle at `now_ns` (`CLOCK_BOOTTIME`) go.
