@@ -12,13 +12,13 @@ use netobs_common::record::kind;
 use super::names::Names;
 use super::programs::KernelSide;
 use super::status::Shared;
-use crate::bpf::buckets::Buckets;
+use crate::bpf::buckets::{Buckets, Gathered};
 use crate::bpf::rings::{Rings, Waker};
 use crate::cluster::{ClusterHandle, Snapshot};
 use crate::detect::flood::{FloodDetector, FloodLimits};
 use crate::event::decode::decode;
 use crate::event::joined::Joined;
-use crate::flow::{DropReasons, FlowLimits, FlowStats, FlowTable};
+use crate::flow::{Counted, DropReasons, FlowLimits, FlowStats, FlowTable};
 use crate::kernel::clock;
 use crate::net::{PlacesReader, PlacesSnapshot};
 use crate::pipeline::{Ledger, Publisher};
@@ -136,6 +136,8 @@ impl Worker {
                 next_tick = now + TICK_NS;
             }
             if last && caught_up {
+                self.floods.finish(now, &mut self.out);
+                self.publish(&self.names());
                 return;
             }
             let until = self.flow.next_deadline().map_or(next_tick, |deadline| deadline.min(next_tick));
@@ -198,14 +200,15 @@ impl Worker {
             self.coalesced = coalesced;
             let (flow, out) = (&mut self.flow, &mut self.out);
             self.parts.buckets.drain(now, |gathered| {
-                out.extend(flow.coalesced(&gathered.key, gathered.count, gathered.bytes, gathered.last_ns));
+                let Gathered { key, coarse, count, bytes, last_ns } = gathered;
+                out.extend(flow.coalesced(&Counted { key, coarse, count, bytes, last_ns }));
             });
         }
         let names = self.names();
         self.publish(&names);
         self.floods.tick(now, &mut self.out);
         self.publish(&names);
-        self.parts.shared.set_flow(self.flow.stats());
+        self.parts.shared.set_flow(self.flow.stats(), self.floods.stats());
     }
 }
 

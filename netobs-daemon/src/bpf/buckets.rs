@@ -30,6 +30,8 @@ const IDLE_NS: u64 = 30_000_000_000;
 pub struct Gathered {
     /// What the packets have in common.
     pub key: BucketKey,
+    /// Whether the bucket is one for keys that found no room, see `BUCKETS_COARSE`.
+    pub coarse: bool,
     /// How many.
     pub count: u64,
     /// Their bytes.
@@ -46,6 +48,7 @@ pub struct Buckets {
 struct Table {
     map: BpfHashMap<MapData, Key, Value>,
     descriptor: OwnedFd,
+    coarse: bool,
     // What was told before, by key: buckets only grow. Bounded by the map's own size.
     told: HashMap<BucketKey, (u64, u64), foldhash::fast::RandomState>,
 }
@@ -53,7 +56,9 @@ struct Table {
 impl Buckets {
     /// Takes the maps out of the loaded object.
     pub fn take(loaded: &mut Loaded) -> Result<Self, LoadError> {
-        Ok(Self { tables: [Table::take(loaded, names::BUCKETS)?, Table::take(loaded, names::BUCKETS_COARSE)?] })
+        Ok(Self {
+            tables: [Table::take(loaded, names::BUCKETS, false)?, Table::take(loaded, names::BUCKETS_COARSE, true)?],
+        })
     }
 
     /// Tells what came since the last time and makes room: buckets idle at `now_ns` (`CLOCK_BOOTTIME`) go.
@@ -65,13 +70,13 @@ impl Buckets {
 }
 
 impl Table {
-    fn take(loaded: &mut Loaded, name: &'static str) -> Result<Self, LoadError> {
+    fn take(loaded: &mut Loaded, name: &'static str, coarse: bool) -> Result<Self, LoadError> {
         let map = loaded.take(name)?;
         let descriptor = match &map {
             aya::maps::Map::HashMap(data) => data.fd().as_fd().try_clone_to_owned().map_err(LoadError::Descriptor)?,
             _ => return Err(LoadError::Lacks(name)),
         };
-        Ok(Self { map: BpfHashMap::try_from(map)?, descriptor, told: HashMap::default() })
+        Ok(Self { map: BpfHashMap::try_from(map)?, descriptor, coarse, told: HashMap::default() })
     }
 
     fn drain(&mut self, now_ns: u64, each: &mut impl FnMut(Gathered)) {
@@ -80,7 +85,7 @@ impl Table {
             // An entry that vanishes while we walk was removed by nobody but us: the walk restarts, and what was told
             // is remembered, so nothing is told twice.
             let Ok((Key(key), Value(bucket))) = entry else { continue };
-            if !tell(&mut self.told, key, &bucket, each)
+            if !tell(&mut self.told, (key, self.coarse), &bucket, each)
                 && now_ns.saturating_sub(bucket.last_ns.max(bucket.window_start_ns)) > IDLE_NS
             {
                 idle.push(key);
@@ -89,7 +94,7 @@ impl Table {
         for key in idle {
             // A burst may have begun since the look: the value that is taken out is the last one.
             if let Ok(Value(last)) = sys::take_element::<Key, Value>(self.descriptor.as_fd(), &Key(key)) {
-                tell(&mut self.told, key, &last, each);
+                tell(&mut self.told, (key, self.coarse), &last, each);
             }
             self.told.remove(&key);
         }
@@ -99,7 +104,7 @@ impl Table {
 /// Tells what a bucket has gathered since it was told last; whether there was anything.
 fn tell(
     told: &mut HashMap<BucketKey, (u64, u64), foldhash::fast::RandomState>,
-    key: BucketKey,
+    (key, coarse): (BucketKey, bool),
     bucket: &Bucket,
     each: &mut impl FnMut(Gathered),
 ) -> bool {
@@ -110,6 +115,7 @@ fn tell(
     told.insert(key, (bucket.coalesced, bucket.coalesced_bytes));
     each(Gathered {
         key,
+        coarse,
         count: bucket.coalesced - count,
         bytes: bucket.coalesced_bytes.saturating_sub(bytes),
         last_ns: bucket.last_ns,
