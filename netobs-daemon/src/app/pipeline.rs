@@ -136,6 +136,8 @@ impl Worker {
                 next_tick = now + TICK_NS;
             }
             if last && caught_up {
+                self.floods.finish(now, &mut self.out);
+                self.publish(&self.names());
                 return;
             }
             let until = self.flow.next_deadline().map_or(next_tick, |deadline| deadline.min(next_tick));
@@ -197,15 +199,15 @@ impl Worker {
         if coalesced != self.coalesced || self.ticks.is_multiple_of(TIDY_TICKS) {
             self.coalesced = coalesced;
             let (flow, out) = (&mut self.flow, &mut self.out);
-            self.parts.buckets.drain(now, |gathered| {
-                out.extend(flow.coalesced(&gathered.key, gathered.count, gathered.bytes, gathered.last_ns));
+            self.parts.buckets.drain(now, |counted| {
+                out.extend(flow.coalesced(&counted));
             });
         }
         let names = self.names();
         self.publish(&names);
         self.floods.tick(now, &mut self.out);
         self.publish(&names);
-        self.parts.shared.set_flow(self.flow.stats());
+        self.parts.shared.set_flow(self.flow.stats(), self.floods.stats());
     }
 }
 

@@ -9,9 +9,12 @@ use super::classifier_hooks::TCX;
 use crate::bpf::rings::{RINGS, ring_bytes};
 use crate::cluster::{ClusterHandle, Feed, FeedState, Phase};
 use crate::config::Config;
+use crate::detect::flood::FloodStats;
 use crate::flow::{FlowLimits, FlowStats};
 use crate::http::metrics::node::{FeedMetrics, NodeMetrics};
-use crate::http::status::{HookStatus, InterfaceStatus, Limit, MetadataStatus, NodeStatus, PodCoverage, StatusSource};
+use crate::http::status::{
+    FloodStatus, FlowStatus, HookStatus, InterfaceStatus, Limit, MetadataStatus, NodeStatus, PodCoverage, StatusSource,
+};
 use crate::net::PlacesReader;
 use crate::resolve::{Directory as _, Places as _};
 
@@ -25,7 +28,7 @@ pub struct Shared {
     cluster: Arc<ClusterHandle>,
     interfaces: RwLock<Vec<InterfaceStatus>>,
     classifier_hooks: RwLock<Vec<HookStatus>>,
-    flow: RwLock<FlowStats>,
+    flow: RwLock<(FlowStats, FloodStats)>,
     scope: RwLock<(usize, usize)>,
     map_bytes: Option<u64>,
 }
@@ -73,9 +76,24 @@ impl Shared {
         self.hooks.iter().filter(|hook| hook.name != TCX).cloned().chain(lines).collect()
     }
 
-    /// State of the flow table.
-    pub fn set_flow(&self, stats: FlowStats) {
-        *self.flow.write().unwrap_or_else(PoisonError::into_inner) = stats;
+    /// State of the flow table and of the detector of floods.
+    pub fn set_flow(&self, stats: FlowStats, floods: FloodStats) {
+        *self.flow.write().unwrap_or_else(PoisonError::into_inner) = (stats, floods);
+    }
+
+    fn flow(&self) -> (FlowStats, FloodStats) {
+        *self.flow.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn flow_status(&self) -> (FlowStatus, FloodStatus) {
+        let (flow, floods) = self.flow();
+        let FlowStats { unseen_resets, told_early, own_icmp_packets, evicted_packets, .. } = flow;
+        let evicted_drops = flow.evicted_references;
+        let FloodStats { sources, flooding, floods, replaced, unwatched_packets } = floods;
+        (
+            FlowStatus { unseen_resets, told_early, own_icmp_packets, evicted_packets, evicted_drops },
+            FloodStatus { sources, flooding, floods, replaced, unwatched_packets },
+        )
     }
 
     /// Network namespaces that are to be observed, and how many of them are not for want of room.
@@ -157,7 +175,7 @@ impl Shared {
     }
 
     fn limits(&self) -> Vec<Limit> {
-        let flow = *self.flow.read().unwrap_or_else(PoisonError::into_inner);
+        let (flow, _) = self.flow();
         let limit = |name: &str, limit: u64, used: Option<u64>, refused: Option<u64>| Limit {
             name: name.to_owned(),
             limit,
@@ -189,6 +207,7 @@ impl Shared {
 impl StatusSource for Shared {
     fn node_status(&self) -> NodeStatus {
         let interfaces = self.interfaces.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (flow, floods) = self.flow_status();
         NodeStatus {
             kernel: self.kernel.clone(),
             hooks: self.hooks(),
@@ -196,6 +215,8 @@ impl StatusSource for Shared {
             interfaces,
             metadata: self.metadata(),
             limits: self.limits(),
+            flow,
+            floods,
             bpf_map_bytes: self.map_bytes,
         }
     }
@@ -206,7 +227,7 @@ impl StatusSource for Shared {
             let interfaces = self.interfaces.read().unwrap_or_else(PoisonError::into_inner);
             (interfaces.len(), interfaces.iter().filter(|interface| interface.why_not.is_none()).count())
         };
-        let flow = *self.flow.read().unwrap_or_else(PoisonError::into_inner);
+        let (flow, floods) = self.flow_status();
         let (namespaces, unobserved) = *self.scope.read().unwrap_or_else(PoisonError::into_inner);
         let state = self.cluster.state();
         NodeMetrics {
@@ -215,7 +236,8 @@ impl StatusSource for Shared {
             interfaces: (whole as u64, (interfaces - whole) as u64),
             rings: RINGS.map(|(ring, family)| (ring, ring_bytes(family, self.ring_bytes).into())).into(),
             map_bytes: self.map_bytes,
-            evicted: (flow.evicted_packets, flow.evicted_references),
+            flow,
+            floods,
             namespaces: (namespaces as u64, unobserved as u64),
             feeds: self.feeds(),
             lookups: (state.owner_lookups, state.owner_lookup_failures),

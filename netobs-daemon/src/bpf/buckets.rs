@@ -9,6 +9,7 @@ use netobs_common::record::{Bucket, BucketKey};
 
 use super::load::{LoadError, Loaded};
 use super::sys;
+use crate::flow::Counted;
 
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug)]
@@ -24,19 +25,6 @@ unsafe impl aya::Pod for Value {}
 
 /// A bucket without packets for this long makes room.
 const IDLE_NS: u64 = 30_000_000_000;
-
-/// What a bucket has gathered since the last drain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gathered {
-    /// What the packets have in common.
-    pub key: BucketKey,
-    /// How many.
-    pub count: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// The last one, `CLOCK_BOOTTIME` nanoseconds.
-    pub last_ns: u64,
-}
 
 /// The tables: each family's fine one, coarse ones for keys that found no room, and the last for keys that found none there.
 const TABLES: [&str; 5] =
@@ -62,7 +50,7 @@ impl Buckets {
     }
 
     /// Tells what came since the last time and makes room: buckets idle at `now_ns` (`CLOCK_BOOTTIME`) go.
-    pub fn drain(&mut self, now_ns: u64, mut each: impl FnMut(Gathered)) {
+    pub fn drain(&mut self, now_ns: u64, mut each: impl FnMut(Counted)) {
         for table in &mut self.tables {
             table.drain(now_ns, &mut each);
         }
@@ -79,7 +67,7 @@ impl Table {
         Ok(Self { map: BpfHashMap::try_from(map)?, descriptor, told: HashMap::default() })
     }
 
-    fn drain(&mut self, now_ns: u64, each: &mut impl FnMut(Gathered)) {
+    fn drain(&mut self, now_ns: u64, each: &mut impl FnMut(Counted)) {
         let mut idle = Vec::new();
         for entry in &self.map {
             // An entry that vanishes while we walk was removed by nobody but us: the walk restarts, and what was told
@@ -106,14 +94,14 @@ fn tell(
     told: &mut HashMap<BucketKey, (u64, u64), foldhash::fast::RandomState>,
     key: BucketKey,
     bucket: &Bucket,
-    each: &mut impl FnMut(Gathered),
+    each: &mut impl FnMut(Counted),
 ) -> bool {
     let (count, bytes) = told.get(&key).copied().unwrap_or_default();
     if bucket.coalesced <= count {
         return false;
     }
     told.insert(key, (bucket.coalesced, bucket.coalesced_bytes));
-    each(Gathered {
+    each(Counted {
         key,
         count: bucket.coalesced - count,
         bytes: bucket.coalesced_bytes.saturating_sub(bytes),

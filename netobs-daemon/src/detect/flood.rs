@@ -10,8 +10,8 @@ use std::net::IpAddr;
 
 use super::source::{Change, Source, Thresholds};
 use crate::event::headers::protocol::TCP;
-use crate::event::joined::{Coalesced, Joined, JoinedKind, StandsFor};
-use crate::event::raw::Tuple;
+use crate::event::joined::{Coalesced, Half, Joined, JoinedKind, StandsFor};
+use crate::event::raw::{Side, Tuple};
 
 /// Sources that are silent for as long are forgotten: 5 minutes, several times what their usual rate takes to fade.
 const FORGET_NS: u64 = 300_000_000_000;
@@ -48,7 +48,7 @@ pub struct FloodStats {
     pub floods: u64,
     /// Sources that were given up for others that send more.
     pub replaced: u64,
-    /// Resets that were not watched, because there was no room for their source, or their addresses are unknown.
+    /// Resets that were not watched, because there was no room for their source, or it is unknown.
     pub unwatched_packets: u64,
 }
 
@@ -87,11 +87,11 @@ impl FloodDetector {
             return;
         }
         self.window_start_ns.get_or_insert(joined.boot_ns);
-        let Some(tuple) = joined.tuple else {
+        let Some(ip) = joined.source() else {
             self.stats.unwatched_packets += joined.count;
             return;
         };
-        let key = (joined.netns.filter(|_| tuple.source.is_loopback()), tuple.source);
+        let key = (joined.netns.filter(|_| ip.is_loopback()), ip);
         if !self.sources.contains_key(&key) && !self.make_room(joined.count) {
             self.stats.unwatched_packets += joined.count;
             return;
@@ -99,7 +99,7 @@ impl FloodDetector {
         let thresholds = self.thresholds();
         let source = self.sources.entry(key).or_default();
         (source.netns, source.ifindex) = (joined.netns, joined.ifindex);
-        source.add(joined.boot_ns, tuple.destination, joined.count, &thresholds);
+        source.add(joined.boot_ns, joined.destination(), joined.count, &thresholds);
     }
 
     /// Ends a window at that time (`CLOCK_BOOTTIME`, nanoseconds); floods that begin or are over are appended to `out`. Their
@@ -122,9 +122,20 @@ impl FloodDetector {
             }
             source.is_flooding() || source.weight() > 0 || now_ns.saturating_sub(source.last_ns) < FORGET_NS
         });
-        // The map has no order; events do.
-        out[before..].sort_by_key(|joined| joined.tuple.map(|tuple| (tuple.source, tuple.destination)));
+        in_order(&mut out[before..]);
         self.lightest = 0;
+    }
+
+    /// Tells the total of each flood that goes on, at that time (`CLOCK_BOOTTIME`, nanoseconds), because nothing more will be
+    /// observed. Call [`Self::tick`] before: what came since the last one may be a flood's beginning.
+    pub fn finish(&mut self, now_ns: u64, out: &mut Vec<Joined>) {
+        let before = out.len();
+        for ((_, ip), source) in &mut self.sources {
+            if let Some(change) = source.finish() {
+                out.push(joined(*ip, source, change, now_ns));
+            }
+        }
+        in_order(&mut out[before..]);
     }
 
     /// Counts.
@@ -172,26 +183,26 @@ impl FloodDetector {
     }
 }
 
+/// The map of sources has no order; events do.
+fn in_order(floods: &mut [Joined]) {
+    floods.sort_by_key(|joined| (joined.source(), joined.destination()));
+}
+
 fn joined(ip: IpAddr, source: &Source, change: Change, now_ns: u64) -> Joined {
+    let half = Half { side: Side::Source, ip, port: None, protocol: TCP };
+    let tuple = change.destination.map(|destination| Tuple {
+        protocol: TCP,
+        source: ip,
+        destination,
+        source_port: None,
+        destination_port: None,
+    });
     Joined {
-        stands_for: StandsFor::Others,
-        reference: 0,
-        evidence: Vec::new(),
-        boot_ns: now_ns,
-        // Its packets are told by other events.
-        count: 1,
-        context: None,
         netns: source.netns,
         ifindex: source.ifindex,
-        tuple: Some(Tuple {
-            protocol: TCP,
-            source: ip,
-            destination: change.destination,
-            source_port: None,
-            destination_port: None,
-        }),
-        nat: None,
-        points: Vec::new(),
-        kind: JoinedKind::Flood(Box::new(change.flood)),
+        tuple,
+        half: tuple.is_none().then_some(half),
+        // Its packets are told by other events: it stands for none.
+        ..Joined::new(StandsFor::Others, now_ns, JoinedKind::Flood(Box::new(change.flood)))
     }
 }

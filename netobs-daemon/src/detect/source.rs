@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::event::joined::Flood;
-use crate::event::observation::FloodPhase;
+use crate::event::observation::{FloodEnd, FloodPhase};
 
 /// Time constant of the usual rate, seconds: a rate that is new to a source becomes half of its usual one in some 40 s.
 const SETTLING_SECONDS: f64 = 60.0;
@@ -27,9 +27,9 @@ impl Destinations {
         }
     }
 
-    /// The one with the most; of equals the lowest, so that the answer does not depend on the order in the map.
-    fn top(&self) -> Option<IpAddr> {
-        self.counts.iter().max_by_key(|(ip, count)| (**count, std::cmp::Reverse(**ip))).map(|(ip, _)| *ip)
+    /// The one with the most, and how many; of equals the lowest, so that the answer does not depend on the order in the map.
+    fn top(&self) -> Option<(IpAddr, u64)> {
+        self.counts.iter().max_by_key(|(ip, count)| (**count, std::cmp::Reverse(**ip))).map(|(ip, count)| (*ip, *count))
     }
 }
 
@@ -68,8 +68,8 @@ pub struct Thresholds {
 pub struct Change {
     /// What is to be told.
     pub flood: Flood,
-    /// The destination with the most resets.
-    pub destination: IpAddr,
+    /// The destination with the most resets; `None`: none is known, all were counted for many.
+    pub destination: Option<IpAddr>,
 }
 
 /// A source.
@@ -91,15 +91,18 @@ pub struct Source {
 }
 
 impl Source {
-    /// Adds resets.
-    pub fn add(&mut self, boot_ns: u64, destination: IpAddr, count: u64, thresholds: &Thresholds) {
+    /// Adds resets; `None`: to an unknown destination.
+    pub fn add(&mut self, boot_ns: u64, destination: Option<IpAddr>, count: u64, thresholds: &Thresholds) {
         self.last_ns = self.last_ns.max(boot_ns);
-        let limit = thresholds.destinations;
-        if let Some(running) = &mut self.running {
-            running.last_ns = running.last_ns.max(boot_ns);
-            running.destinations.add(destination, count, limit);
-        } else {
-            self.current.destinations.add(destination, count, limit);
+        let destinations = match &mut self.running {
+            Some(running) => {
+                running.last_ns = running.last_ns.max(boot_ns);
+                &mut running.destinations
+            }
+            None => &mut self.current.destinations,
+        };
+        if let Some(destination) = destination {
+            destinations.add(destination, count, thresholds.destinations);
         }
         self.current.first_ns = Some(self.current.first_ns.map_or(boot_ns, |first| first.min(boot_ns)));
         self.current.packets = self.current.packets.saturating_add(count);
@@ -132,7 +135,7 @@ impl Source {
             let low = (running.threshold / 2.0).max(2.0 * self.usual).min(running.threshold);
             running.calm = if rate < low { running.calm + 1 } else { 0 };
             let over = running.calm >= CALM_WINDOWS;
-            return (if over { self.over() } else { None }, 0);
+            return (if over { self.over(FloodEnd::Calm) } else { None }, 0);
         }
         let threshold = thresholds.floor.max(thresholds.factor * self.usual);
         if rate >= threshold {
@@ -174,15 +177,24 @@ impl Source {
         let duration_ns = now_ns.saturating_sub(since_ns);
         let change = change(&running, FloodPhase::Onset, duration_ns, rate, self.usual);
         self.running = Some(running);
-        (change, usual)
+        (Some(change), usual)
     }
 
-    fn over(&mut self) -> Option<Change> {
+    /// Ends the window and what is known of a flood, because nothing more will be seen.
+    pub fn finish(&mut self) -> Option<Change> {
+        let running = self.running.as_mut()?;
+        running.packets = running.packets.saturating_add(std::mem::take(&mut self.current).packets);
+        self.over(FloodEnd::ObserverStops)
+    }
+
+    fn over(&mut self, cause: FloodEnd) -> Option<Change> {
         let running = self.running.take()?;
         let duration_ns = running.last_ns.saturating_sub(running.since_ns);
         // All within one moment: no less than a millisecond of it is meant.
         let rate = running.packets as f64 / (duration_ns as f64 / 1e9).max(1e-3);
-        change(&running, FloodPhase::End, duration_ns, rate, self.usual)
+        let mut change = change(&running, FloodPhase::End, duration_ns, rate, self.usual);
+        change.flood.end_cause = Some(cause);
+        Some(change)
     }
 
     /// Takes a calm window into the usual rate: an average that forgets.
@@ -192,10 +204,11 @@ impl Source {
     }
 }
 
-/// `None` cannot be: a flood has packets, so a destination.
-fn change(running: &Running, phase: FloodPhase, duration_ns: u64, rate: f64, baseline: f64) -> Option<Change> {
+fn change(running: &Running, phase: FloodPhase, duration_ns: u64, rate: f64, baseline: f64) -> Change {
+    let top = running.destinations.top();
     let flood = Flood {
         phase,
+        end_cause: None,
         since_ns: running.since_ns,
         duration_ns,
         packets: running.packets,
@@ -203,6 +216,7 @@ fn change(running: &Running, phase: FloodPhase, duration_ns: u64, rate: f64, bas
         baseline,
         threshold: running.threshold,
         destinations: running.destinations.counts.len() as u64,
+        to_main: top.map(|(_, count)| count),
     };
-    Some(Change { flood, destination: running.destinations.top()? })
+    Change { flood, destination: top.map(|(ip, _)| ip) }
 }

@@ -132,6 +132,9 @@ pub struct ResetDetail {
     /// source is not on this node, the kernel does not say, or no socket sent it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Of a rejected one, the netfilter hook that the rule is in, as in the drop that `evidence` names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<String>,
     /// Who opened the connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opener: Option<ResetEnd>,
@@ -158,7 +161,7 @@ pub struct ResetDetail {
 pub enum FloodPhase {
     /// It begins.
     Onset,
-    /// It is over.
+    /// The last that is told of it, see [`FloodEnd`].
     End,
 }
 
@@ -175,11 +178,37 @@ impl FloodPhase {
     }
 }
 
+/// Why nothing more is told of a flood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FloodEnd {
+    /// It is over: its source has become calm.
+    Calm,
+    /// The daemon ends. The flood may go on; the total is what was seen of it.
+    ObserverStops,
+}
+
+impl FloodEnd {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Calm, Self::ObserverStops];
+
+    /// Name, as in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Calm => "calm",
+            Self::ObserverStops => "observer_stops",
+        }
+    }
+}
+
 /// A flood of resets from one source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FloodDetail {
     /// Whether it begins or is over.
     pub phase: FloodPhase,
+    /// Of an end, why it is told. Absent at the onset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_cause: Option<FloodEnd>,
     /// When it began, RFC 3339 in UTC.
     pub since: String,
     /// The same in `CLOCK_BOOTTIME` nanoseconds.
@@ -194,6 +223,10 @@ pub struct FloodDetail {
     pub baseline_per_second: f64,
     /// Rate above which it counts as a flood, resets per second.
     pub threshold_per_second: f64,
-    /// Destinations; the event names the one that was sent the most.
+    /// Destinations that are known; the event names the one that was sent the most.
     pub destinations: u64,
+    /// Resets to that one; absent: no destination is known. Of resets that were counted for many destinations together, theirs
+    /// is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packets_to_destination: Option<u64>,
 }

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use netobs_common::trail::Point;
+use netobs_common::trail::{Point, TRAIL_POINTS};
 
-use super::observation::{DnsOutcome, FloodPhase, MtuCause, ResetCause};
+use super::observation::{DnsOutcome, FloodEnd, FloodPhase, MtuCause, ResetCause};
 use super::raw::{Context, DnsQuestion, RawDrop, RawIcmp, RawReset, RawSocket, Side, SizeError, Tuple};
 
 /// What an event counts as in the ledger.
@@ -42,6 +42,8 @@ pub struct Joined {
     pub ifindex: Option<u32>,
     /// Addresses and ports as in the packet; of a DNS exchange, as in the question when first seen.
     pub tuple: Option<Tuple>,
+    /// In place of `tuple`: the one end that is known of packets that were counted for many.
+    pub half: Option<Half>,
     /// Address translation.
     pub nat: Option<Translation>,
     /// Where the packet was met before its fate, oldest first.
@@ -50,7 +52,85 @@ pub struct Joined {
     pub kind: JoinedKind,
 }
 
+/// Where a packet was met last before it was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastPoint {
+    /// The place.
+    pub point: Point,
+    /// Inode of the network namespace where it was dropped.
+    pub netns: Option<u32>,
+    /// It is a packet of IPv6, else of IPv4.
+    pub ipv6: bool,
+}
+
+impl LastPoint {
+    /// Of a drop's event. `None` where it was met nowhere, or so often that a full trail, which keeps its oldest points, does
+    /// not know the last one.
+    pub fn of(joined: &Joined) -> Option<Self> {
+        let point = *joined.points.last().filter(|_| joined.points.len() < TRAIL_POINTS)?;
+        let ipv6 = joined.tuple.is_some_and(|tuple| tuple.source.is_ipv6());
+        Some(Self { point, netns: joined.netns, ipv6 })
+    }
+}
+
+/// The one end that is known of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Half {
+    /// Which end.
+    pub side: Side,
+    /// Its address.
+    pub ip: IpAddr,
+    /// Its port, where it is known.
+    pub port: Option<u16>,
+    /// IP protocol number.
+    pub protocol: u8,
+}
+
 impl Joined {
+    /// An event about one packet or none, without an address yet.
+    pub fn new(stands_for: StandsFor, boot_ns: u64, kind: JoinedKind) -> Self {
+        Self {
+            stands_for,
+            reference: 0,
+            evidence: Vec::new(),
+            boot_ns,
+            count: 1,
+            context: None,
+            netns: None,
+            ifindex: None,
+            tuple: None,
+            half: None,
+            nat: None,
+            points: Vec::new(),
+            kind,
+        }
+    }
+
+    /// The same of a record, which says where and when.
+    pub fn of_record(stands_for: StandsFor, context: Context, kind: JoinedKind) -> Self {
+        let Context { netns, ifindex, boot_ns, .. } = context;
+        Self { context: Some(context), netns, ifindex, ..Self::new(stands_for, boot_ns, kind) }
+    }
+
+    /// Address of the sender, as in the packet.
+    pub fn source(&self) -> Option<IpAddr> {
+        self.tuple.map(|tuple| tuple.source).or(self.end(Side::Source))
+    }
+
+    /// Address of the receiver, as in the packet.
+    pub fn destination(&self) -> Option<IpAddr> {
+        self.tuple.map(|tuple| tuple.destination).or(self.end(Side::Destination))
+    }
+
+    fn end(&self, side: Side) -> Option<IpAddr> {
+        self.half.filter(|half| half.side == side).map(|half| half.ip)
+    }
+
+    /// IP protocol number.
+    pub fn protocol(&self) -> Option<u8> {
+        self.tuple.map(|tuple| tuple.protocol).or(self.half.map(|half| half.protocol))
+    }
+
     /// The kernel's drop that this is about.
     pub fn dropped(&self) -> Option<&RawDrop> {
         match &self.kind {
@@ -136,6 +216,8 @@ pub struct Reset {
     pub sender: Option<Box<RawSocket>>,
     /// What the receiving side says.
     pub receiver: Option<Box<RawSocket>>,
+    /// Of a rejected one: where the packet that a rule dropped had been met last.
+    pub rejected_at: Option<LastPoint>,
 }
 
 impl Reset {
@@ -160,6 +242,8 @@ impl Reset {
 pub struct Flood {
     /// Whether it begins or is over.
     pub phase: FloodPhase,
+    /// Why it is told as over.
+    pub end_cause: Option<FloodEnd>,
     /// When it began, `CLOCK_BOOTTIME` nanoseconds.
     pub since_ns: u64,
     /// Nanoseconds since then; at its end, until its last packet.
@@ -174,6 +258,8 @@ pub struct Flood {
     pub threshold: f64,
     /// Destinations so far, at most as many as are told apart.
     pub destinations: u64,
+    /// Resets to the destination with the most of them; `None`: no destination is known.
+    pub to_main: Option<u64>,
 }
 
 /// Where a packet was seen.

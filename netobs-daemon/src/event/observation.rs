@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use super::detail::{FloodDetail, FloodPhase, IcmpPath, MtuCause, MtuDetail, ResetCause, ResetDetail, ResetEnd};
+pub use super::detail::{
+    FloodDetail, FloodEnd, FloodPhase, IcmpPath, MtuCause, MtuDetail, ResetCause, ResetDetail, ResetEnd,
+};
 
 /// An event of the stream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -127,15 +129,17 @@ pub enum Severity {
 pub struct Flow {
     /// `tcp`, `udp`, `icmp`, `icmpv6`, `sctp`, or the IP protocol number.
     pub protocol: String,
-    /// Source address.
-    #[schema(value_type = String)]
-    pub source_ip: IpAddr,
+    /// Source address; absent: unknown, of packets that were counted for many sources together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub source_ip: Option<IpAddr>,
     /// Source port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_port: Option<u16>,
-    /// Destination address.
-    #[schema(value_type = String)]
-    pub destination_ip: IpAddr,
+    /// Destination address; absent: unknown, of packets that were counted for many destinations together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub destination_ip: Option<IpAddr>,
     /// Destination port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination_port: Option<u16>,

@@ -1,6 +1,6 @@
 //! A record of the kernel programs, decoded: typed, with `None` for what could not be read.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use netobs_common::counters::family;
 use netobs_common::trail::Point;
@@ -37,6 +37,11 @@ pub struct Tuple {
     pub source_port: Option<u16>,
     /// Destination port.
     pub destination_port: Option<u16>,
+}
+
+/// Multicast, or the limited broadcast address (RFC 919 section 7).
+pub fn is_group(ip: IpAddr) -> bool {
+    ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 /// The packet's conntrack entry as it was when the packet died.

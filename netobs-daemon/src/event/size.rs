@@ -24,7 +24,12 @@ impl RawDrop {
 
     /// Whether it does not fit the interface that its route leaves by.
     pub fn exceeds_route(&self) -> bool {
-        self.segment_length().zip(self.out_mtu).is_some_and(|(length, mtu)| length > mtu)
+        self.exceeds(self.out_mtu)
+    }
+
+    /// Whether it is certain that it does not fit.
+    pub fn exceeds(&self, mtu: Option<u32>) -> bool {
+        self.segment_length().zip(mtu).is_some_and(|(length, mtu)| length > mtu)
     }
 }
 

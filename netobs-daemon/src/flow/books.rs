@@ -30,6 +30,9 @@ pub struct FlowStats {
     pub told_early: u64,
     /// Not records: summaries of coalesced bursts.
     pub summaries: u64,
+    /// Not records: ICMP errors of this node's own that were counted and are not told, because the sums of the drops that they
+    /// are about tell it.
+    pub own_icmp_packets: u64,
     /// Not records: packets whose identity was forgotten before its time, so that another sighting of one may have
     /// become an event of its own.
     pub evicted_packets: u64,

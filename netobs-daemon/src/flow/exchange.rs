@@ -195,38 +195,20 @@ impl Exchange {
             let translated = backend.is_some() || !self.aliases.is_empty();
             translated.then_some(Translation { original, backend, reply: false })
         });
-        Joined {
-            stands_for: StandsFor::Record(family::DNS),
-            reference: 0,
-            evidence: Vec::new(),
-            boot_ns,
-            count: 1,
-            context: Some(self.first),
-            netns: self.first.netns,
-            ifindex: self.first.ifindex,
-            tuple,
-            nat,
-            points: which.map(|t| t.points.clone()).unwrap_or_default(),
-            kind: JoinedKind::Dns(Box::new(exchange)),
-        }
+        let points = which.map(|t| t.points.clone()).unwrap_or_default();
+        let kind = JoinedKind::Dns(Box::new(exchange));
+        let first = Joined::of_record(StandsFor::Record(family::DNS), self.first, kind);
+        Joined { boot_ns, tuple, nat, points, ..first }
     }
 }
 
 /// An answer to no question that was seen. Its addresses are told as in the question it claims to answer.
 pub fn unasked(answer: &RawDns, question: Option<Arc<DnsQuestion>>) -> Joined {
+    let kind = JoinedKind::Dns(Box::new(of_answer(answer, question)));
     Joined {
-        stands_for: StandsFor::Record(family::DNS),
-        reference: 0,
-        evidence: Vec::new(),
-        boot_ns: answer.context.boot_ns,
-        count: 1,
-        context: Some(answer.context),
-        netns: answer.context.netns,
-        ifindex: answer.context.ifindex,
         tuple: Some(udp(answer.destination, answer.source)),
-        nat: None,
         points: vec![point(answer)],
-        kind: JoinedKind::Dns(Box::new(of_answer(answer, question))),
+        ..Joined::of_record(StandsFor::Record(family::DNS), answer.context, kind)
     }
 }
 

@@ -35,13 +35,13 @@ mod translation;
 use std::collections::HashMap;
 
 use netobs_common::counters::family;
-use netobs_common::record::BucketKey;
 
 use crate::event::headers::protocol::UDP;
-use crate::event::joined::{Joined, JoinedKind, StandsFor};
+use crate::event::joined::{Joined, JoinedKind, LastPoint, StandsFor};
 use crate::event::raw::{RawDrop, RawEvent, RawIcmp, SizeError, Tuple};
 use books::Books;
 pub use books::{FlowStats, Records};
+pub use coalesced::Counted;
 use fragments::Fragments;
 use key::FlowKey;
 use packets::RecentPackets;
@@ -183,18 +183,10 @@ impl FlowTable {
         }
         let (tuple, conntrack) = (drop.tuple, drop.conntrack);
         let joined = Joined {
-            stands_for: StandsFor::Record(family::DROP),
-            reference: 0,
-            evidence: Vec::new(),
-            boot_ns: context.boot_ns,
-            count: 1,
-            context: Some(context),
-            netns: context.netns,
-            ifindex: context.ifindex,
             tuple,
             nat: tuple.zip(conntrack).and_then(|(tuple, entry)| translation::of_packet(&tuple, &entry)),
             points: std::mem::take(&mut drop.points),
-            kind: JoinedKind::Drop(drop),
+            ..Joined::of_record(StandsFor::Record(family::DROP), context, JoinedKind::Drop(drop))
         };
         self.emit(joined, out);
     }
@@ -247,10 +239,14 @@ impl FlowTable {
         self.questions.purge(now_ns);
     }
 
-    /// The event for what a bucket has counted since it was last read: packets, their bytes, and when the last of
-    /// them came. `None` for a key whose kind is unknown.
-    pub fn coalesced(&mut self, key: &BucketKey, count: u64, bytes: u64, last_ns: u64) -> Option<Joined> {
-        let mut joined = coalesced::joined(key, count, bytes, last_ns)?;
+    /// The event for what a bucket has counted since it was last read. `None` for a key whose kind is unknown, and for what
+    /// other sums tell.
+    pub fn coalesced(&mut self, counted: &Counted) -> Option<Joined> {
+        if coalesced::is_told_by_drops(&counted.key, &self.reasons) {
+            self.books.stats.own_icmp_packets += counted.count;
+            return None;
+        }
+        let mut joined = coalesced::joined(counted)?;
         joined.reference = self.next_reference();
         self.books.stats.summaries += 1;
         Some(joined)
@@ -295,13 +291,13 @@ impl FlowTable {
             self.books.stats.emitted[family] += 1;
         }
         if let Some(drop) = joined.dropped() {
-            self.remember(drop, joined.reference);
+            self.remember(drop, LastPoint::of(&joined), joined.reference);
         }
         out.push(joined);
     }
 
     /// Remembers a drop as what may explain another event.
-    fn remember(&mut self, drop: &RawDrop, reference: u64) {
+    fn remember(&mut self, drop: &RawDrop, at: Option<LastPoint>, reference: u64) {
         let context = drop.context;
         let mut known: Vec<FlowKey> = Vec::new();
         let entry = drop.conntrack.into_iter().flat_map(|entry| [entry.original, entry.reply]);
@@ -314,7 +310,7 @@ impl FlowTable {
             }
         }
         if self.reasons.netfilter == Some(drop.reason) {
-            self.resets.rejected(drop, reference, &mut self.books);
+            self.resets.rejected(drop, at, reference, &mut self.books);
         }
     }
 

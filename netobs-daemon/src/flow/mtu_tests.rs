@@ -1,9 +1,8 @@
 //! Tests of packets that were too big, and of fragments that were given up.
 #![allow(clippy::unwrap_used)]
 
-use netobs_common::record::kind;
-
-use netobs_common::trail::Point;
+use netobs_common::record::{BucketKey, kind};
+use netobs_common::trail::{Point, hook};
 
 use super::held::HOLD_NS;
 use super::tests::{check_ledger, context, dropped, one};
@@ -179,7 +178,7 @@ fn alone_they_are_told_when_their_time_is_up() {
 
 #[test]
 fn what_says_that_it_was_too_big() {
-    let check = |change: fn(&mut RawDrop), expected: bool| {
+    let check = |change: &dyn Fn(&mut RawDrop), expected: bool| {
         let mut drop = too_big((CLIENT, BACKEND), UNSPECIFIED, 0x100, 0);
         change(&mut drop);
         let mut bench = Bench::new(10);
@@ -187,16 +186,32 @@ fn what_says_that_it_was_too_big() {
         out.extend(bench.expire(HOLD_NS));
         assert_eq!(matches!(one(&out).kind, JoinedKind::Mtu(_)), expected, "{out:?}");
     };
-    check(|_| {}, true);
-    check(|drop| drop.out_mtu = Some(1500), false);
-    check(|drop| (drop.out_mtu, drop.mtu) = (None, Some(1499)), true);
-    check(|drop| (drop.out_mtu, drop.peer_mtu) = (None, Some(1400)), true);
-    check(|drop| drop.size = None, false);
-    check(|drop| (drop.size, drop.reason) = (None, TOO_BIG), true);
-    check(|drop| drop.reason = 8, false);
+    check(&|_| {}, true);
+    check(&|drop| drop.out_mtu = Some(1500), false);
+    check(&|drop| (drop.out_mtu, drop.mtu, drop.points) = (None, Some(1499), vec![]), true);
+    check(&|drop| (drop.out_mtu, drop.peer_mtu, drop.points) = (None, Some(1400), vec![]), true);
+    check(&|drop| drop.size = None, false);
+    check(&|drop| (drop.size, drop.reason) = (None, TOO_BIG), true);
+    check(&|drop| drop.reason = 8, false);
+    // Where it is still at the interface that it came in by, only what lies ahead counts: its fragments were put together.
+    let came_in = |ifindex, hook| vec![Point { ifindex, out_ifindex: 0, hook }];
+    let only_own = |drop: &mut RawDrop| (drop.out_mtu, drop.mtu, drop.peer_mtu) = (None, Some(1400), Some(1400));
+    check(&|drop| only_own(drop), false);
+    check(&|drop| (only_own(drop), drop.points = came_in(4, hook::TCX_INGRESS)).1, true);
+    check(&|drop| (only_own(drop), drop.points.clear()).1, true);
+    check(&|drop| drop.points = came_in(3, hook::TCX_INGRESS), true);
+    // It had arrived.
+    check(&|drop| drop.points.extend(came_in(3, hook::NETFILTER + 1)), false);
+    check(&|drop| drop.points.extend(came_in(3, hook::NETFILTER + 2)), true);
+    // Nobody had joined the group, so nobody says why; but where the kernel says it, it was too big.
+    let to = |ip: &str, drop: &mut RawDrop| drop.tuple.as_mut().unwrap().destination = ip.parse().unwrap();
+    for ip in ["224.0.0.251", "ff02::fb", "255.255.255.255"] {
+        check(&|drop| to(ip, drop), false);
+        check(&|drop| (to(ip, drop), drop.reason = TOO_BIG).1, true);
+    }
     // Still to be segmented: a segment has to fit.
-    check(|drop| (drop.size, drop.gso_size) = (Some(Size { packet: 9000, headers: 40 }), Some(1360)), false);
-    check(|drop| (drop.size, drop.gso_size) = (Some(Size { packet: 9000, headers: 40 }), Some(1361)), true);
+    check(&|drop| (drop.size, drop.gso_size) = (Some(Size { packet: 9000, headers: 40 }), Some(1360)), false);
+    check(&|drop| (drop.size, drop.gso_size) = (Some(Size { packet: 9000, headers: 40 }), Some(1361)), true);
 }
 
 #[test]
@@ -272,11 +287,34 @@ fn without_room_the_oldest_is_told_early() {
 }
 
 #[test]
+fn counted_errors_of_this_node_are_told_or_counted() {
+    let check = |ip_version, reason, reasons: DropReasons, told: bool| {
+        let key = BucketKey { kind: kind::MTU, ip_version, reason, protocol: 1, response: 1, ..BucketKey::default() };
+        let mut table = FlowTable::new(FlowLimits::default(), reasons);
+        let joined = table.coalesced(&Counted { key, count: 5, bytes: 100, last_ns: 9 });
+        assert_eq!(joined.map(|joined| joined.count), told.then_some(5));
+        assert_eq!(table.stats().own_icmp_packets, if told { 0 } else { 5 });
+    };
+    let (needed, too_big, exceeded) = ((4, 0x0304), (6, 0x0200), (4, 0x0b01));
+    let none = || DropReasons { too_big: None, ..reasons() };
+    let no_reassembly = || DropReasons { reassembly: vec![], ..reasons() };
+    check(needed.0, needed.1, reasons(), false);
+    check(too_big.0, too_big.1, reasons(), false);
+    check(exceeded.0, exceeded.1, reasons(), false);
+    check(needed.0, needed.1, none(), true);
+    check(too_big.0, too_big.1, none(), true);
+    check(exceeded.0, exceeded.1, none(), false);
+    check(exceeded.0, exceeded.1, no_reassembly(), true);
+    check(needed.0, needed.1, no_reassembly(), false);
+    check(4, 0x0200, reasons(), true);
+}
+
+#[test]
 fn counted_errors() {
     let check = |ip_version, reason, expected| {
         let key = BucketKey { kind: kind::MTU, ip_version, reason, protocol: 1, netns: 1, ..BucketKey::default() };
         let mut table = FlowTable::new(FlowLimits::default(), reasons());
-        let joined = table.coalesced(&key, 5, 100, 9).unwrap();
+        let joined = table.coalesced(&Counted { key, count: 5, bytes: 100, last_ns: 9 }).unwrap();
         assert_eq!(joined.kind, JoinedKind::Coalesced(Coalesced::Icmp { error: expected, bytes: 100 }));
         assert_eq!((joined.stands_for, joined.count), (StandsFor::Summary(family::MTU), 5));
     };

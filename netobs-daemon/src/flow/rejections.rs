@@ -7,7 +7,7 @@ use super::held::{HOLD_NS, close};
 use super::references::DropReferences;
 use super::translation::{self, Pair};
 use crate::event::headers::protocol::TCP;
-use crate::event::joined::Translation;
+use crate::event::joined::{LastPoint, Translation};
 use crate::event::raw::{Conntrack, RawDrop, Tuple};
 
 /// A drop.
@@ -21,12 +21,14 @@ pub struct Rejection {
     pub netns: Option<u32>,
     /// What was translated, as an answer to the packet goes.
     pub answer: Option<Translation>,
+    /// Where the packet had been met last.
+    pub at: Option<LastPoint>,
 }
 
 impl Rejection {
     /// The addresses that a reset has which answers the dropped packet, with the drop: those of the packet the other way
     /// round, before translation, after it, or as answers come back.
-    pub fn of(drop: &RawDrop, reference: u64) -> Vec<(Pair, Self)> {
+    pub fn of(drop: &RawDrop, at: Option<LastPoint>, reference: u64) -> Vec<(Pair, Self)> {
         let Some(tuple) = drop.tuple.filter(|tuple| tuple.protocol == TCP) else { return Vec::new() };
         let entry = drop.conntrack.filter(|entry| entry.original.protocol == TCP);
         let nat = entry.and_then(|entry| translation::of_packet(&tuple, &entry));
@@ -35,6 +37,7 @@ impl Rejection {
             boot_ns: drop.context.boot_ns,
             netns: drop.context.netns,
             answer: nat.map(|nat| Translation { reply: !nat.reply, ..nat }),
+            at,
         };
         let back = |tuple: &Tuple| pair(tuple).map(|(source, destination)| (destination, source));
         let mut pairs: Vec<Pair> = back(&tuple).into_iter().collect();
@@ -67,8 +70,8 @@ impl Rejections {
     }
 
     /// Remembers a drop.
-    pub fn insert(&mut self, drop: &RawDrop, reference: u64) {
-        for (pair, rejection) in Rejection::of(drop, reference) {
+    pub fn insert(&mut self, rejections: Vec<(Pair, Rejection)>) {
+        for (pair, rejection) in rejections {
             self.0.insert(pair, rejection.boot_ns, rejection);
         }
     }

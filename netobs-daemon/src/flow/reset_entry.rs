@@ -239,7 +239,8 @@ impl Entry {
             rejected: self.rejected.is_some(),
         });
         let stands_for = StandsFor::Record(if packet.is_some() { family::RESET } else { family::SOCKET });
-        let reset = Reset { cause, packet, sender, receiver };
+        let rejected_at = self.rejected.and_then(|rejection| rejection.at);
+        let reset = Reset { cause, packet, sender, receiver, rejected_at };
         let first = self.forms().next();
         let last = self.forms().last();
         let seen = self.seen.first().copied().or(first);
@@ -250,18 +251,11 @@ impl Entry {
             .and_then(|(first, last)| translation::of_sights(first, last, asked_by.unwrap_or(Side::Destination)))
             .or_else(|| self.rejected.and_then(|rejection| rejection.answer));
         Joined {
-            stands_for,
-            reference: 0,
             evidence: self.rejected.iter().map(|rejection| rejection.reference).collect(),
-            boot_ns: self.context.boot_ns,
-            count: 1,
-            context: Some(self.context),
-            netns: self.context.netns,
-            ifindex: self.context.ifindex,
             tuple: seen.map(translation::tcp),
             nat,
             points: self.points.clone(),
-            kind: JoinedKind::Reset(Box::new(reset)),
+            ..Joined::of_record(stands_for, self.context, JoinedKind::Reset(Box::new(reset)))
         }
     }
 }

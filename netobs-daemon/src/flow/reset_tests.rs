@@ -1,7 +1,7 @@
 //! Tests of resets: the packet and what sockets say are one event, whatever the order; and the ledger of all families.
 #![allow(clippy::unwrap_used)]
 
-use netobs_common::record::kind;
+use netobs_common::record::{BucketKey, kind};
 use proptest::prelude::*;
 
 use super::held::HOLD_NS;
@@ -137,7 +137,7 @@ fn the_packet_and_both_sockets_are_one() {
     ];
     in_every_order(&events, |out| {
         let joined = one(out);
-        let Reset { cause, packet, sender, receiver } = parts(joined);
+        let Reset { cause, packet, sender, receiver, .. } = parts(joined);
         assert_eq!(
             (*cause, packet.is_some(), sender.is_some(), receiver.is_some()),
             (ResetCause::Refused, true, true, true)
@@ -242,7 +242,7 @@ fn in_a_pods_own_loopback_sockets_are_all_there_is() {
         ..socket(ends, side, 0)
     };
     in_every_order(&[of_socket(alone(SocketSide::Answered, 2)), of_socket(alone(SocketSide::Received, 2))], |out| {
-        let Reset { cause, packet, sender, receiver } = parts(one(out));
+        let Reset { cause, packet, sender, receiver, .. } = parts(one(out));
         assert_eq!(
             (*cause, packet.is_none(), sender.is_some(), receiver.is_some()),
             (ResetCause::Refused, true, true, true)
@@ -283,6 +283,13 @@ fn a_rules_reset_names_the_drop() {
     check_rejected(&[here(), of_drop(syn())], true);
     let received = RawSocket { state: Some(SYN_SENT), ..socket((BACKEND, CLIENT), SocketSide::Received, 8) };
     check_rejected(&[here(), of_drop(syn()), of_socket(received)], true);
+    // Where the packet had been met last says in which hook the rule is.
+    for events in [[here(), of_drop(syn())], [of_drop(syn()), here()]] {
+        in_every_order(&events, |out| {
+            let at = parts(one(out)).rejected_at.unwrap();
+            assert_eq!((at.point.ifindex, at.point.hook, at.netns, at.ipv6), (3, 1, Some(1), false));
+        });
+    }
     // Known by its conntrack entry: the reset has the Service's address already.
     let mut translated = syn();
     let both = |ends: (&str, &str)| translation::tcp((ends.0.parse().unwrap(), ends.1.parse().unwrap()));
@@ -340,7 +347,8 @@ fn counted_resets() {
                 destination_port: [1, 1],
                 ..Default::default()
             };
-            let joined = table.coalesced(&key, 9, 0, 1).unwrap();
+            let counted = Counted { key, count: 9, bytes: 0, last_ns: 1 };
+            let joined = table.coalesced(&counted).unwrap();
             assert_eq!(joined.kind, JoinedKind::Coalesced(Coalesced::Resets { refused, alone, bytes: 0 }));
             assert_eq!((joined.stands_for, joined.tuple.unwrap().destination_port), (StandsFor::Summary(family), None));
         }

@@ -14,6 +14,7 @@ use super::rejections::{Rejection, Rejections};
 use super::reset_cause::opener;
 use super::reset_entry::{EndKey, Entry, end_keys};
 use super::translation::Pair;
+use crate::event::joined::LastPoint;
 use crate::event::raw::{Context, RawDrop, RawReset, RawSocket, Side, SocketSide};
 
 /// The resets of the last moments.
@@ -90,8 +91,9 @@ impl Resets {
     }
 
     /// Takes a drop by netfilter, told as `reference`: the rule may have answered with a reset.
-    pub fn rejected(&mut self, drop: &RawDrop, reference: u64, books: &mut Books) {
-        for (pair, rejection) in Rejection::of(drop, reference) {
+    pub fn rejected(&mut self, drop: &RawDrop, at: Option<LastPoint>, reference: u64, books: &mut Books) {
+        let rejections = Rejection::of(drop, at, reference);
+        for (pair, rejection) in rejections.iter().copied() {
             let number = self.find(pair, &drop.context, None, |entry, exact| exact && entry.may_be_made_by(&rejection));
             if let Some(number) = number
                 && let Some(entry) = self.held.get_mut(number)
@@ -101,7 +103,7 @@ impl Resets {
                 return;
             }
         }
-        self.rejections.insert(drop, reference);
+        self.rejections.insert(rejections);
     }
 
     /// Tells what has waited long enough.

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use netobs_common::record::kind;
+use netobs_common::record::{BucketKey, kind};
 use netobs_common::trail::{Point, hook};
 use proptest::prelude::*;
 
@@ -318,14 +318,15 @@ fn a_coalesced_burst() {
     let mut table = FlowTable::new(FlowLimits::default(), DropReasons::default());
     let mut key = BucketKey { kind: kind::DROP, ip_version: 4, protocol: 6, reason: 8, netns: 1, ..Default::default() };
     key.destination_port = 80u16.to_be_bytes();
-    let joined = table.coalesced(&key, 12_345, 700, 9).unwrap();
+    let counted = |key, count| Counted { key, count, bytes: 700, last_ns: 9 };
+    let joined = table.coalesced(&counted(key, 12_345)).unwrap();
     assert_eq!((joined.count, joined.boot_ns, joined.reference, joined.netns), (12_345, 9, 1, Some(1)));
     assert_eq!(joined.tuple.unwrap().destination_port, Some(80));
     assert_eq!(joined.kind, JoinedKind::Coalesced(Coalesced::Drops { reason: 8, bytes: 700 }));
     key.ip_version = 0;
-    assert_eq!(table.coalesced(&key, 1, 1, 9).unwrap().tuple, None);
+    assert_eq!(table.coalesced(&counted(key, 1)).unwrap().tuple, None);
     key.kind = 99;
-    assert_eq!(table.coalesced(&key, 1, 1, 9), None);
+    assert_eq!(table.coalesced(&counted(key, 1)), None);
     assert_eq!((table.stats().summaries, table.stats().totals()[0]), (2, 0));
 }
 

@@ -76,9 +76,43 @@ pub struct NodeStatus {
     pub metadata: MetadataStatus,
     /// Bounds, and how much of each is used.
     pub limits: Vec<Limit>,
+    /// What the flow table could not join, or not keep.
+    pub flow: FlowStatus,
+    /// The detector of floods.
+    pub floods: FloodStatus,
     /// Memory of the BPF maps, bytes; absent: unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bpf_map_bytes: Option<u64>,
+}
+
+/// What the flow table could not join, or not keep, since the daemon's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FlowStatus {
+    /// What sockets said of resets of which no interface showed a packet in time, mostly because that was counted.
+    pub unseen_resets: u64,
+    /// Events that were told without waiting for what may complete them, because there was no room.
+    pub told_early: u64,
+    /// ICMP errors of this node's own that were counted and have no event, because sums of drops tell what they are about.
+    pub own_icmp_packets: u64,
+    /// Packets whose identity was forgotten before its time: a further sight of one may have become an event of its own.
+    pub evicted_packets: u64,
+    /// Drops that were forgotten as evidence before their time.
+    pub evicted_drops: u64,
+}
+
+/// The detector of floods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FloodStatus {
+    /// Sources of resets that are watched now.
+    pub sources: u64,
+    /// Those of them that are in a flood.
+    pub flooding: u64,
+    /// Floods that were told since the daemon's start.
+    pub floods: u64,
+    /// Sources that were given up for others that send more.
+    pub replaced: u64,
+    /// Resets that were not watched: their source is unknown, or there was no room for it.
+    pub unwatched_packets: u64,
 }
 
 /// A hook of the kernel.

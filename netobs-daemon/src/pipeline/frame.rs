@@ -33,7 +33,8 @@ pub struct Keys {
     pub namespaces: Vec<Box<str>>,
     /// Pods at both ends, with the backend of a Service: namespace and name.
     pub pods: Vec<(Box<str>, Box<str>)>,
-    /// Drop reason, rcode and outcome, cause of an MTU failure or a reset and the kernel's reason for it, phase of a flood.
+    /// Drop reason, rcode and outcome, cause of an MTU failure or a reset and the kernel's reason for it, phase of a flood and why it
+    /// ends.
     pub reasons: Vec<Box<str>>,
 }
 
@@ -122,6 +123,9 @@ impl Keys {
         }
         if let Some(flood) = &observation.flood {
             add(&mut keys.reasons, flood.phase.name());
+            if let Some(cause) = flood.end_cause {
+                add(&mut keys.reasons, cause.name());
+            }
         }
         keys
     }
@@ -169,7 +173,7 @@ pub const fn outcome_name(outcome: DnsOutcome) -> &'static str {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::event::observation::{FloodPhase, MtuCause, ResetCause};
+    use crate::event::observation::{FloodEnd, FloodPhase, MtuCause, ResetCause};
     use crate::pipeline::samples;
 
     #[test]
@@ -216,6 +220,9 @@ mod tests {
         }
         for phase in FloodPhase::ALL {
             assert_eq!(serde_json::to_string(&phase).unwrap(), format!("{:?}", phase.name()));
+        }
+        for cause in FloodEnd::ALL {
+            assert_eq!(serde_json::to_string(&cause).unwrap(), format!("{:?}", cause.name()));
         }
         for severity in [Severity::Info, Severity::Problem] {
             assert_eq!(serde_json::to_string(&severity).unwrap(), format!("{:?}", severity_name(severity)));

@@ -33,9 +33,9 @@ fn base(kind: Kind, severity: Severity, summary: String) -> Observation {
         coalesced: false,
         flow: Some(Flow {
             protocol: "tcp".into(),
-            source_ip: [10, 244, 0, 5].into(),
+            source_ip: Some([10, 244, 0, 5].into()),
             source_port: Some(40_000),
-            destination_ip: [10, 244, 0, 6].into(),
+            destination_ip: Some([10, 244, 0, 6].into()),
             destination_port: Some(5432),
         }),
         source: None,

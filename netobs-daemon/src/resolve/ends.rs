@@ -6,9 +6,9 @@ use netobs_common::trail::hook;
 
 use super::claims::Evidence;
 use super::{InterfaceInfo, IpOwner, Sources};
-use crate::event::joined::{DnsExchange, Joined, JoinedKind, Reset};
+use crate::event::joined::{DnsExchange, Half, Joined, JoinedKind, Reset};
 use crate::event::observation::ResetCause;
-use crate::event::raw::RawDrop;
+use crate::event::raw::{RawDrop, Side};
 
 /// netfilter's `LOCAL_IN`, where a packet is for a socket of this namespace.
 const INPUT: u32 = hook::NETFILTER + 1;
@@ -128,6 +128,13 @@ fn bridged_to(drop: &RawDrop, joined: &Joined, sources: &Sources<'_>) -> Option<
 
 /// The ends' addresses, before translation of the source and after translation of the destination.
 fn addresses(joined: &Joined) -> Ends {
+    if let Some(Half { side, ip, port, protocol }) = joined.half {
+        let known = Evidence { address: Some((ip, port)), protocol, ..Evidence::default() };
+        return match side {
+            Side::Source => Ends { source: known, ..Ends::default() },
+            Side::Destination => Ends { destination: known, ..Ends::default() },
+        };
+    }
     let Some(tuple) = &joined.tuple else { return Ends::default() };
     let (mut source, mut destination) =
         ((tuple.source, tuple.source_port), (tuple.destination, tuple.destination_port));

@@ -5,9 +5,9 @@
 use netobs_common::trail::hook;
 
 use super::tests::{OWN, at, check, context, dropped, observe_in, tuple};
-use crate::event::joined::{Coalesced, Flood, Joined, JoinedKind, Reset, SizeFailure, Translation};
+use crate::event::joined::{Coalesced, Flood, Half, Joined, JoinedKind, LastPoint, Reset, SizeFailure, Translation};
 use crate::event::observation::{
-    FloodPhase, IcmpPath, Kind, MtuCause, MtuDetail, Observation, ResetCause, ResetEnd, Severity,
+    FloodEnd, FloodPhase, IcmpPath, Kind, MtuCause, MtuDetail, Observation, ResetCause, ResetEnd, Severity,
 };
 use crate::event::raw::{Fragment, Quoted, RawDrop, RawIcmp, RawReset, RawSocket, Side, Size, SizeError, SocketSide};
 use crate::event::tcp::flag::{ACK, FIN, RST, SYN};
@@ -180,7 +180,7 @@ type Parts = (Option<Box<RawReset>>, Option<Box<RawSocket>>, Option<Box<RawSocke
 fn reset(cause: ResetCause, parts: Parts) -> Joined {
     let (packet, sender, receiver) = parts;
     let points = [at(hook::TCX_INGRESS, 12, 0)];
-    let kind = JoinedKind::Reset(Box::new(Reset { cause, packet, sender, receiver }));
+    let kind = JoinedKind::Reset(Box::new(Reset { cause, packet, sender, receiver, rejected_at: None }));
     Joined { kind, ..dropped(DB, WEB, &points) }
 }
 
@@ -244,6 +244,16 @@ fn who_reset_whom() {
     let backend = Some(("10.0.0.2".parse().unwrap(), Some(5432)));
     rejected.nat = Some(Translation { original: tuple(WEB, "10.96.0.10:53", 6), backend, reply: true });
     check_reset(&rejected, &format!("{sentence} (service shop/db)"), Problem);
+    // The drop says in which hook, where that is certain.
+    let JoinedKind::Reset(parts) = &mut rejected.kind else { unreachable!() };
+    let point = at(hook::NETFILTER + 2, 12, 11);
+    parts.rejected_at = Some(LastPoint { point, netns: Some(OWN), ipv6: false });
+    let sentence = sentence.replace("rule", "rule in FORWARD");
+    check_reset(&rejected, &format!("{sentence} (service shop/db)"), Problem);
+    assert_eq!(observe(&rejected).reset.unwrap().hook.as_deref(), Some("FORWARD"));
+    let JoinedKind::Reset(parts) = &mut rejected.kind else { unreachable!() };
+    parts.rejected_at = Some(LastPoint { point, netns: Some(102), ipv6: false });
+    assert_eq!(observe(&rejected).reset.unwrap().hook, None, "hooks of another namespace are not seen");
 }
 
 #[test]
@@ -273,6 +283,7 @@ fn floods() {
     let flood = |phase| {
         let flood = Flood {
             phase,
+            end_cause: None,
             since_ns: 500,
             duration_ns: 12_000_000_000,
             packets: 1_234_567,
@@ -280,6 +291,7 @@ fn floods() {
             baseline: 0.2,
             threshold: 100.0,
             destinations: 3,
+            to_main: Some(1_000_000),
         };
         Joined { context: None, kind: JoinedKind::Flood(Box::new(flood)), ..dropped(DB, WEB, &[]) }
     };
@@ -297,6 +309,56 @@ fn floods() {
     assert_eq!((detail.since_boot_ns, detail.packets), (500, 1_234_567));
     let end = "flood: the one from shop/db-0 is over: 1,234,567 resets in 12.0 s, mostly to shop/web-0";
     check_flood(FloodPhase::End, end);
+    let mut stopped = flood(FloodPhase::End);
+    if let JoinedKind::Flood(flood) = &mut stopped.kind {
+        flood.end_cause = Some(FloodEnd::ObserverStops);
+    }
+    let sentence = "flood: netobs stops during the one from shop/db-0, of which it saw 1,234,567 resets in 12.0 s, \
+                    mostly to shop/web-0";
+    assert_eq!(observe(&stopped).summary, sentence);
+    // How much of it went there is not known, or not even where.
+    let said = |to_main| {
+        let mut joined = flood(FloodPhase::Onset);
+        if let JoinedKind::Flood(flood) = &mut joined.kind {
+            flood.to_main = to_main;
+        }
+        if to_main.is_none() {
+            let half = Half { side: Side::Source, ip: "10.0.0.2".parse().unwrap(), port: None, protocol: 6 };
+            (joined.tuple, joined.half) = (None, Some(half));
+        }
+        observe(&joined)
+    };
+    let onset = "flood: shop/db-0 sends 85,000 resets per second";
+    for (to_main, to) in [(1_234_567, "to"), (617_284, "mostly to"), (617_283, "among others to")] {
+        assert_eq!(said(Some(to_main)).summary, format!("{onset}, {to} shop/web-0 (before: 0.2 per second)"));
+    }
+    let nowhere = said(None);
+    assert_eq!(nowhere.summary, format!("{onset} (before: 0.2 per second)"));
+    assert_eq!(nowhere.flow.unwrap().destination_ip, None);
+    assert_eq!(nowhere.destination.unwrap().unknown.as_deref(), Some("no_address"));
+}
+
+#[test]
+fn counted_for_many_an_end_is_unknown() {
+    let mut joined = dropped(DB, WEB, &[]);
+    let resets = Coalesced::Resets { refused: false, alone: false, bytes: 1 };
+    (joined.kind, joined.context, joined.count) = (JoinedKind::Coalesced(resets), None, 1_234);
+    let half = Half { side: Side::Source, ip: "10.0.0.2".parse().unwrap(), port: None, protocol: 6 };
+    (joined.tuple, joined.half) = (None, Some(half));
+    let observation = observe(&joined);
+    let sentence = "reset: shop/db-0 -> unknown tcp: 1,234 more packets of this kind, counted";
+    assert_eq!(observation.summary, sentence);
+    let json = serde_json::to_value(&observation).unwrap();
+    assert_eq!(json["flow"], serde_json::json!({"protocol": "tcp", "source_ip": "10.0.0.2"}));
+    check(&joined, "db-0 Ip", "unknown: no_address");
+
+    joined.kind = JoinedKind::Coalesced(Coalesced::Drops { reason: 2, bytes: 1 });
+    let group = Half { side: Side::Destination, ip: "ff02::2".parse().unwrap(), port: Some(80), protocol: 17 };
+    joined.half = Some(group);
+    let observation = observe(&joined);
+    assert_eq!(observation.severity, Severity::Info, "nobody had joined the group");
+    let sentence = "unknown -> [ff02::2]:80 udp: dropped, NOT_SPECIFIED: 1,234 more packets of this kind, counted";
+    assert_eq!(observation.summary, sentence);
 }
 
 #[test]

@@ -7,9 +7,9 @@ use super::severity::{kind, severity};
 use super::{Sources, drops, resets, sizes, summary};
 use crate::event::dns_names;
 use crate::event::headers::protocol;
-use crate::event::joined::{Coalesced, DnsExchange, Joined, JoinedKind, Translation};
+use crate::event::joined::{Coalesced, DnsExchange, Half, Joined, JoinedKind, Translation};
 use crate::event::observation::{DnsDetail, Endpoint, Flow, Kind, Nat, Observation, ObservationPoint};
-use crate::event::raw::Tuple;
+use crate::event::raw::{Side, Tuple};
 
 /// Names everything. The observation's `id`, `time` and `evidence` stay empty: the publisher, which gives out ids and
 /// follows the wall clock, fills them, the last from the references that are returned beside it.
@@ -43,7 +43,7 @@ pub fn observe(joined: &Joined, sources: &Sources<'_>) -> (Observation, Vec<u64>
         summary: String::new(),
         count: joined.count,
         coalesced: matches!(joined.kind, JoinedKind::Coalesced(_)),
-        flow: joined.tuple.as_ref().map(flow),
+        flow: joined.tuple.as_ref().map(flow).or(joined.half.as_ref().map(half_flow)),
         source: Some(source),
         destination: Some(destination),
         nat,
@@ -86,21 +86,36 @@ pub fn observe(joined: &Joined, sources: &Sources<'_>) -> (Observation, Vec<u64>
     (observation, joined.evidence.clone())
 }
 
-fn flow(tuple: &Tuple) -> Flow {
-    let protocol = match tuple.protocol {
+fn protocol_name(number: u8) -> String {
+    match number {
         protocol::TCP => "tcp".to_owned(),
         protocol::UDP => "udp".to_owned(),
         protocol::ICMP => "icmp".to_owned(),
         protocol::ICMPV6 => "icmpv6".to_owned(),
         protocol::SCTP => "sctp".to_owned(),
         other => other.to_string(),
-    };
+    }
+}
+
+fn flow(tuple: &Tuple) -> Flow {
     Flow {
-        protocol,
-        source_ip: tuple.source,
+        protocol: protocol_name(tuple.protocol),
+        source_ip: Some(tuple.source),
         source_port: tuple.source_port,
-        destination_ip: tuple.destination,
+        destination_ip: Some(tuple.destination),
         destination_port: tuple.destination_port,
+    }
+}
+
+fn half_flow(half: &Half) -> Flow {
+    let of = |side| (half.side == side).then_some(half.ip);
+    let port = |side| half.port.filter(|_| half.side == side);
+    Flow {
+        protocol: protocol_name(half.protocol),
+        source_ip: of(Side::Source),
+        source_port: port(Side::Source),
+        destination_ip: of(Side::Destination),
+        destination_port: port(Side::Destination),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What users read of a reset, and of a flood of them.
 
-use super::Sources;
 use super::routine::state_before;
+use super::{Sources, drops};
 use crate::event::joined::{Flood, Joined, Reset};
 use crate::event::observation::{FloodDetail, ResetCause, ResetDetail, ResetEnd};
 use crate::event::raw::{RawSocket, Side};
@@ -18,6 +18,7 @@ pub fn detail(reset: &Reset, joined: &Joined, sources: &Sources<'_>) -> ResetDet
     let age_ns = reset.opened_ns().map(|opened| joined.boot_ns.saturating_sub(opened));
     ResetDetail {
         cause: reset.cause,
+        hook: reset.rejected_at.and_then(|last| drops::hook(&last, sources)).map(str::to_owned),
         reason: reason.and_then(|number| sources.naming.reset_reason(number)).filter(|name| name != UNSPECIFIED),
         opener: reset.opener().map(|side| match side {
             Side::Source => ResetEnd::Source,
@@ -36,6 +37,7 @@ pub fn coalesced(refused: bool) -> ResetDetail {
     ResetDetail {
         cause: if refused { ResetCause::Refused } else { ResetCause::Unknown },
         reason: None,
+        hook: None,
         opener: refused.then_some(ResetEnd::Destination),
         source_state: None,
         destination_state: None,
@@ -49,6 +51,7 @@ pub fn coalesced(refused: bool) -> ResetDetail {
 pub fn flood(flood: &Flood) -> FloodDetail {
     FloodDetail {
         phase: flood.phase,
+        end_cause: flood.end_cause,
         since: String::new(),
         since_boot_ns: flood.since_ns,
         duration_seconds: flood.duration_ns as f64 / 1e9,
@@ -57,5 +60,6 @@ pub fn flood(flood: &Flood) -> FloodDetail {
         baseline_per_second: flood.baseline,
         threshold_per_second: flood.threshold,
         destinations: flood.destinations,
+        packets_to_destination: flood.to_main,
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::event::joined::Reset;
 use crate::event::observation::ResetCause;
-use crate::event::raw::{RawSocket, SocketSide};
+use crate::event::raw::{RawSocket, SocketSide, is_group};
 use crate::event::tcp::{flag, state};
 
 /// Reasons (names of `enum skb_drop_reason`, `include/net/dropreason-core.h`) for which nothing was lost that anybody
@@ -48,11 +48,6 @@ pub fn is_routine(reason: &str, destination: Option<IpAddr>, protocol: Option<u8
     ROUTINE.contains(&reason)
         || destination.is_some_and(is_group) && NOBODY_JOINED.contains(&reason)
         || reason == "NO_SOCKET" && protocol.is_some_and(|protocol| ECHO.contains(&protocol))
-}
-
-/// Multicast, or the limited broadcast address (RFC 919 section 7).
-fn is_group(ip: IpAddr) -> bool {
-    ip.is_multicast() || ip == IpAddr::V4(std::net::Ipv4Addr::BROADCAST)
 }
 
 /// Whether a reset is routine: of a connection that an end had closed already. A client that has what it wants and closes,

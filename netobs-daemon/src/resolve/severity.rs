@@ -24,9 +24,7 @@ pub fn kind(joined: &Joined, reason: Option<&str>) -> Kind {
 pub fn severity(joined: &Joined, reason: Option<&str>, destination: &Endpoint, sources: &Sources<'_>) -> Severity {
     let info = match &joined.kind {
         JoinedKind::Drop(_) | JoinedKind::Coalesced(Coalesced::Drops { .. }) => {
-            let destination = joined.tuple.map(|tuple| tuple.destination);
-            let protocol = joined.tuple.map(|tuple| tuple.protocol);
-            is_routine(reason.unwrap_or_default(), destination, protocol)
+            is_routine(reason.unwrap_or_default(), joined.destination(), joined.protocol())
         }
         JoinedKind::Coalesced(Coalesced::Dns { .. }) => true,
         JoinedKind::Dns(exchange) => match exchange.outcome {

@@ -43,7 +43,7 @@ pub fn coalesced(error: SizeError, joined: &Joined, source: Option<&Endpoint>) -
         packet_length: None,
         gso_size: None,
         icmp: None,
-        reported_by_ip: joined.tuple.map(|tuple| tuple.source),
+        reported_by_ip: joined.source(),
         reported_by: source.cloned(),
         interface: None,
         fragment_id: None,
@@ -53,7 +53,7 @@ pub fn coalesced(error: SizeError, joined: &Joined, source: Option<&Endpoint>) -
 /// What is told of packets that forwarding dropped for their size, and that were counted. It tells their sender of each, as far
 /// as the kernel's limits for ICMP errors go.
 pub fn coalesced_drops(joined: &Joined) -> MtuDetail {
-    let ipv6 = joined.tuple.is_some_and(|tuple| tuple.source.is_ipv6());
+    let ipv6 = joined.source().or(joined.destination()).is_some_and(|ip| ip.is_ipv6());
     let error = if ipv6 { SizeError::PacketTooBig } else { SizeError::FragmentationNeeded };
     MtuDetail { reported_by_ip: None, ..coalesced(error, joined, None) }
 }

@@ -83,6 +83,7 @@ impl Places for Cluster {
 impl Naming for Cluster {
     fn drop_reason(&self, number: u32) -> String {
         match number {
+            2 => "NOT_SPECIFIED".into(),
             8 => "NETFILTER_DROP".into(),
             6 => "SOCKET_RCVBUFF".into(),
             n => format!("REASON_{n}"),
@@ -152,18 +153,10 @@ pub fn dropped(source: &str, destination: &str, points: &[Point]) -> Joined {
         points: Vec::new(),
     };
     Joined {
-        stands_for: StandsFor::Record(0),
         reference: 1,
-        evidence: vec![],
-        boot_ns: 1_500,
-        count: 1,
-        context: Some(context),
-        netns: context.netns,
-        ifindex: context.ifindex,
         tuple: Some(tuple(source, destination, 6)),
-        nat: None,
         points: points.to_vec(),
-        kind: JoinedKind::Drop(Box::new(drop)),
+        ..Joined::of_record(StandsFor::Record(0), context, JoinedKind::Drop(Box::new(drop)))
     }
 }
 

@@ -7,6 +7,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
 use crate::http::metrics::write::{counter, gauge, level, plain, real};
+use crate::http::status::{FloodStatus, FlowStatus};
 use crate::pipeline::WallClock;
 
 /// State of hooks and metadata at one moment.
@@ -22,8 +23,10 @@ pub struct NodeMetrics {
     pub rings: Vec<(&'static str, u64)>,
     /// Memory of the BPF maps, bytes.
     pub map_bytes: Option<u64>,
-    /// What did not fit into the flow table: packets and drops forgotten before their time.
-    pub evicted: (u64, u64),
+    /// What the flow table could not join, or not keep.
+    pub flow: FlowStatus,
+    /// The detector of floods.
+    pub floods: FloodStatus,
     /// Network namespaces observed, and those not observed for want of room.
     pub namespaces: (u64, u64),
     /// Feeds of the API server or the metadata file.
@@ -82,13 +85,33 @@ pub(super) fn encode(out: &mut DescriptorEncoder, node: &NodeMetrics, clock: &Wa
     if let Some(size) = node.map_bytes {
         level(out, "bpf_map_memory", "Memory of the BPF maps", bytes, size)?;
     }
-    plain(out, "flow_evicted_packets", "Packets that the flow table forgot before their time", node.evicted.0)?;
-    plain(out, "flow_evicted_drops", "Drops that the flow table forgot before their time", node.evicted.1)?;
+    flow(out, &node.flow)?;
+    floods(out, &node.floods)?;
     level(out, "namespaces_observed", "Network namespaces observed", None, node.namespaces.0)?;
     level(out, "namespaces_unobserved", "Network namespaces not observed for want of room", None, node.namespaces.1)?;
     feeds(out, &node.feeds, clock)?;
     plain(out, "cluster_owner_lookups", "Owners of pods that the API server was asked for", node.lookups.0)?;
     plain(out, "cluster_owner_lookup_failures", "Of those, without an answer of use", node.lookups.1)
+}
+
+fn flow(out: &mut DescriptorEncoder, flow: &FlowStatus) -> fmt::Result {
+    plain(out, "flow_evicted_packets", "Packets that the flow table forgot before their time", flow.evicted_packets)?;
+    plain(out, "flow_evicted_drops", "Drops that the flow table forgot before their time", flow.evicted_drops)?;
+    let help = "What sockets said of resets of which no interface showed a packet in time";
+    plain(out, "flow_unseen_resets", help, flow.unseen_resets)?;
+    let help = "Events told without waiting for what may complete them, for want of room";
+    plain(out, "flow_events_told_early", help, flow.told_early)?;
+    let help = "ICMP errors of this node's own that were counted and that sums of drops tell instead";
+    plain(out, "flow_own_icmp_packets", help, flow.own_icmp_packets)
+}
+
+fn floods(out: &mut DescriptorEncoder, floods: &FloodStatus) -> fmt::Result {
+    plain(out, "floods", "Floods of resets that were told", floods.floods)?;
+    level(out, "flood_sources", "Sources of resets that are watched for floods", None, floods.sources)?;
+    level(out, "flood_sources_flooding", "Of those, in a flood now", None, floods.flooding)?;
+    plain(out, "flood_sources_replaced", "Sources no longer watched because others send more", floods.replaced)?;
+    let help = "Resets not watched for floods: source unknown, or no room for it";
+    plain(out, "flood_unwatched_packets", help, floods.unwatched_packets)
 }
 
 fn feeds(out: &mut DescriptorEncoder, feeds: &[FeedMetrics], clock: &WallClock) -> fmt::Result {

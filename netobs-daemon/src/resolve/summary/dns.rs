@@ -8,8 +8,8 @@ use crate::event::observation::{DnsDetail, DnsOutcome, Observation};
 /// What became of it.
 pub fn asked(text: &mut String, observation: &Observation, dns: &DnsDetail) -> std::fmt::Result {
     let flow = observation.flow.as_ref();
-    let client = end(observation.source.as_ref(), flow.map(|f| f.source_ip));
-    let mut server = end(observation.destination.as_ref(), flow.map(|f| f.destination_ip));
+    let client = end(observation.source.as_ref(), flow.and_then(|f| f.source_ip));
+    let mut server = end(observation.destination.as_ref(), flow.and_then(|f| f.destination_ip));
     if let Some(service) = observation.nat.as_ref().and_then(|nat| nat.service.as_ref()) {
         let pod = observation.destination.as_ref().and_then(|d| d.pod.as_ref());
         let backend = pod.map_or(server, |pod| pod.name.clone());

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{destination, grouped, source};
-use crate::event::observation::{FloodDetail, FloodPhase, Observation};
+use crate::event::observation::{FloodDetail, FloodEnd, FloodPhase, Observation};
 
 /// That it begins, or how much it was.
 pub fn flood(text: &mut String, observation: &Observation, flood: &FloodDetail) -> std::fmt::Result {
@@ -12,11 +12,26 @@ pub fn flood(text: &mut String, observation: &Observation, flood: &FloodDetail) 
         FloodPhase::Onset => write!(text, "flood: {source} sends {} resets per second", rate(flood.rate_per_second))?,
         FloodPhase::End => {
             let packets = grouped(flood.packets);
-            write!(text, "flood: the one from {source} is over: {packets} resets in {:.1} s", flood.duration_seconds)?;
+            match flood.end_cause {
+                Some(FloodEnd::ObserverStops) => {
+                    write!(text, "flood: netobs stops during the one from {source}, of which it saw {packets} resets")?;
+                }
+                Some(FloodEnd::Calm) | None => {
+                    write!(text, "flood: the one from {source} is over: {packets} resets")?;
+                }
+            }
+            write!(text, " in {:.1} s", flood.duration_seconds)?;
         }
     }
-    let mostly = if flood.destinations == 1 { "to" } else { "mostly to" };
-    write!(text, ", {mostly} {}", destination(observation))?;
+    if let Some(to_main) = flood.packets_to_destination {
+        // Where most were counted for many destinations together, no more than this is known.
+        let mostly = match to_main {
+            all if all == flood.packets => "to",
+            most if most > flood.packets / 2 => "mostly to",
+            _ => "among others to",
+        };
+        write!(text, ", {mostly} {}", destination(observation))?;
+    }
     match flood.phase {
         FloodPhase::Onset => write!(text, " (before: {} per second)", rate(flood.baseline_per_second)),
         FloodPhase::End => Ok(()),

@@ -60,12 +60,12 @@ fn with_port(end: String, ip: Option<IpAddr>, port: Option<u16>) -> String {
 
 /// The sender, by name else by address.
 fn source(observation: &Observation) -> String {
-    end(observation.source.as_ref(), observation.flow.as_ref().map(|flow| flow.source_ip))
+    end(observation.source.as_ref(), observation.flow.as_ref().and_then(|flow| flow.source_ip))
 }
 
 /// The receiver, likewise.
 fn destination(observation: &Observation) -> String {
-    end(observation.destination.as_ref(), observation.flow.as_ref().map(|flow| flow.destination_ip))
+    end(observation.destination.as_ref(), observation.flow.as_ref().and_then(|flow| flow.destination_ip))
 }
 
 /// Both ends, the port where there is one, and the protocol.
@@ -73,7 +73,7 @@ fn ends(text: &mut String, observation: &Observation) -> std::fmt::Result {
     let flow = observation.flow.as_ref();
     let (source, destination) = (source(observation), destination(observation));
     write!(text, "{source} -> ")?;
-    text.push_str(&with_port(destination, flow.map(|f| f.destination_ip), flow.and_then(|f| f.destination_port)));
+    text.push_str(&with_port(destination, flow.and_then(|f| f.destination_ip), flow.and_then(|f| f.destination_port)));
     service(text, observation)?;
     match flow {
         Some(flow) if flow.protocol.starts_with(|c: char| c.is_ascii_digit()) => {

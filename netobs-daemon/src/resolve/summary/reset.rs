@@ -9,7 +9,7 @@ use crate::event::observation::{Observation, ResetCause, ResetDetail, ResetEnd};
 pub fn reset(text: &mut String, observation: &Observation, reset: &ResetDetail) -> std::fmt::Result {
     let flow = observation.flow.as_ref();
     let (ips, ports) = (
-        (flow.map(|flow| flow.source_ip), flow.map(|flow| flow.destination_ip)),
+        (flow.and_then(|flow| flow.source_ip), flow.and_then(|flow| flow.destination_ip)),
         (flow.and_then(|flow| flow.source_port), flow.and_then(|flow| flow.destination_port)),
     );
     // The port of who opened it says nothing.
@@ -19,7 +19,8 @@ pub fn reset(text: &mut String, observation: &Observation, reset: &ResetDetail) 
     text.push_str("reset: ");
     match reset.cause {
         ResetCause::Rejected => {
-            write!(text, "a packet filter rule rejected {destination} -> {source}")?;
+            let hook = reset.hook.as_ref().map(|hook| format!(" in {hook}")).unwrap_or_default();
+            write!(text, "a packet filter rule{hook} rejected {destination} -> {source}")?;
             return service(text, observation);
         }
         ResetCause::Refused => write!(text, "{source} refused {destination}")?,
