@@ -10,6 +10,7 @@ pub mod middle;
 pub mod once;
 pub mod refused;
 pub mod remote;
+pub mod scattered;
 pub mod silent;
 pub mod too_big;
 pub mod want;
@@ -36,12 +37,14 @@ macro_rules! families_cases {
                 process_killed, half_open_without_listener, half_open_with_listener;
             middle: rejected_by_nft, rejected_by_iptables, rejected_by_iptables_legacy, rejected_in_input,
                 rejected_while_open, forged_by_another_pod;
-            once: each_reset_once_bridge, each_reset_once_host_routed;
+            once: each_reset_once_bridge, each_reset_once_host_routed, each_reset_once_without_netfilter,
+                each_reset_once_stacked;
             flood: below_the_floor;
             healthy: healthy_minute;
             }
             alone {
             flood: storm_counts_exactly, storm_of_refusals, others_are_told_beside_a_storm;
+            scattered: storm_to_many_counts_exactly;
             }
         }
     };

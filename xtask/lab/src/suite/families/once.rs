@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
@@ -39,8 +40,7 @@ fn ways<'a>(stage: &'a Stage, service: &Service) -> Result<Vec<Way<'a>>> {
     Ok(ways)
 }
 
-fn each_once(context: &Context, layout: Layout) -> Result<Outcome> {
-    let stage = Stage::on(context, Shop::start(layout)?, |daemon| daemon)?;
+fn each_once(stage: Stage) -> Result<Outcome> {
     let service = Service::new("shop", "cache").select("app", "db").tcp("redis", 6380, CLOSED);
     let service = stage.node.add_service(service)?;
     stage.sync()?;
@@ -68,10 +68,45 @@ fn each_once(context: &Context, layout: Layout) -> Result<Outcome> {
 
 /// Pods on a bridge.
 pub fn each_reset_once_bridge(context: &Context) -> Result<Outcome> {
-    each_once(context, Layout::Bridge)
+    each_once(Stage::start(context)?)
 }
 
 /// Pods with routes of their own.
 pub fn each_reset_once_host_routed(context: &Context) -> Result<Outcome> {
-    each_once(context, Layout::HostRouted)
+    each_once(Stage::on(context, Shop::start(Layout::HostRouted)?, |daemon| daemon)?)
+}
+
+/// The netfilter programs, which meet a packet that the node sends before any interface does, are switched off.
+pub fn each_reset_once_without_netfilter(context: &Context) -> Result<Outcome> {
+    each_once(Stage::on(context, Shop::start(Layout::Bridge)?, |daemon| daemon.arg("--without").arg("netfilter"))?)
+}
+
+/// The uplink is a device on top of another, as a bond or a VLAN is: each packet passes both. It becomes so while the
+/// daemon runs.
+pub fn each_reset_once_stacked(context: &Context) -> Result<Outcome> {
+    let stage = Stage::start(context)?;
+    let (node4, node6) = stage.node.plan().node();
+    let (router4, router6) = stage.node.plan().router();
+    stage.node.ip(&format!(
+        "link add stacked link eth0 type macvlan mode bridge\n\
+         addr flush dev eth0\n\
+         addr add {node4}/24 dev stacked\n\
+         addr add {node6}/64 dev stacked nodad\n\
+         link set stacked up\n\
+         route add default via {router4}\n\
+         route add ::/0 via {router6}\n"
+    ))?;
+    stage.node.netns().wait_for_ipv6("stacked")?;
+    // The router knows the node by its former hardware address.
+    stage.node.internet().ip("neigh flush all\n")?;
+    stage.status_when("both interfaces are attached", Duration::from_secs(10), |status| {
+        let attached = |name: &str| {
+            let rows = status["interfaces"].as_array();
+            rows.is_some_and(|rows| {
+                rows.iter().any(|row| row["name"] == name && row["attached"] == json!(["ingress", "egress"]))
+            })
+        };
+        attached("eth0") && attached("stacked")
+    })?;
+    each_once(stage)
 }
