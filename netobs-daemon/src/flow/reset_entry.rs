@@ -10,7 +10,7 @@ use super::rejections::Rejection;
 use super::reset_cause::{Seen, cause, opener};
 use super::translation::{self, Pair};
 use crate::event::joined::{Joined, JoinedKind, Reset, StandsFor};
-use crate::event::raw::{Context, RawReset, RawSocket, Side, SocketSide};
+use crate::event::raw::{Context, RawDrop, RawReset, RawSocket, Side, SocketSide};
 
 /// Forms of a reset's addresses that are kept: its sockets' and those of two translations.
 const FORMS: usize = 4;
@@ -32,6 +32,11 @@ pub fn end_keys((source, destination): Pair, netns: Option<u32>) -> [EndKey; 2] 
     [EndKey { scope, end: source, is_source: true }, EndKey { scope, end: destination, is_source: false }]
 }
 
+/// Whether a socket's word is that a segment was answered for which there is none.
+fn answers_for_nobody(socket: &RawSocket) -> bool {
+    socket.side == SocketSide::Answered && socket.state.is_none()
+}
+
 /// What was seen of one reset.
 #[derive(Debug)]
 pub struct Entry {
@@ -41,6 +46,12 @@ pub struct Entry {
     pub told: bool,
     /// The drop that made it.
     pub rejected: Option<Rejection>,
+    /// The segment that it answers, which met no socket.
+    unmet: Option<Box<RawDrop>>,
+    /// Whether that was found, also when it has been told.
+    explained: bool,
+    /// Whether a socket sent it.
+    by_socket: bool,
     packet: Option<Box<RawReset>>,
     sender: Option<Box<RawSocket>>,
     receiver: Option<Box<RawSocket>>,
@@ -64,6 +75,9 @@ impl Entry {
             context,
             told: false,
             rejected: None,
+            unmet: None,
+            explained: false,
+            by_socket: false,
             packet: None,
             sender: None,
             receiver: None,
@@ -106,6 +120,7 @@ impl Entry {
         if sends {
             // Somebody sent it, so no rule did.
             self.rejected = None;
+            self.by_socket |= !answers_for_nobody(&socket);
             (self.sender, self.sent) = (Some(socket), pair);
         } else {
             (self.receiver, self.received) = (Some(socket), pair);
@@ -118,7 +133,10 @@ impl Entry {
     }
 
     /// Adds what sockets said before its packet was seen.
-    pub fn absorb(&mut self, lone: Self) {
+    pub fn absorb(&mut self, mut lone: Self) {
+        if let Some(drop) = lone.unmet.take() {
+            self.explain(Some(drop));
+        }
         for socket in [lone.sender, lone.receiver].into_iter().flatten() {
             // Its record is counted again by `add`. A side that has spoken already keeps its word.
             if self.lacks(socket.side != SocketSide::Received) {
@@ -162,7 +180,31 @@ impl Entry {
     /// Whether nothing more is to come that would change what is told. Without the sending side's word one has to wait: for
     /// that, or for a rule's drop.
     pub fn is_complete(&self) -> bool {
-        !self.told && self.heard == [true; 2] && (self.on_interface || self.alone)
+        let lacks_drop = self.sender.as_deref().is_some_and(answers_for_nobody) && !self.explained;
+        !self.told && self.heard == [true; 2] && (self.on_interface || self.alone) && !lacks_drop
+    }
+
+    /// Whether it may be the answer to a segment that met no socket, and that one is not known yet.
+    pub fn may_answer(&self) -> bool {
+        !self.explained && !self.by_socket
+    }
+
+    /// Adds the segment that it answers; `None`: that is told already.
+    pub fn explain(&mut self, drop: Option<Box<RawDrop>>) {
+        self.explained = true;
+        self.unmet = drop;
+    }
+
+    /// Takes out a segment that it does not answer, as a socket sent it.
+    pub fn take_foreign(&mut self) -> Option<Box<RawDrop>> {
+        let drop = self.unmet.take_if(|_| self.by_socket)?;
+        self.explained = false;
+        Some(drop)
+    }
+
+    /// Takes out the segment that it answers.
+    pub fn take_unmet(&mut self) -> Option<Box<RawDrop>> {
+        self.unmet.take()
     }
 
     /// Whether it is known with these addresses.
