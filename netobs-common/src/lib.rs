@@ -14,7 +14,7 @@ pub mod trail;
 
 /// Version of everything in this crate. The daemon refuses an object that carries another one, and the reader
 /// refuses a record that does.
-pub const ABI_VERSION: u16 = 2;
+pub const ABI_VERSION: u16 = 3;
 
 /// Names of maps and programs, as they stand in the object.
 pub mod names {
@@ -38,6 +38,12 @@ pub mod names {
     pub const BUCKETS: &str = "BUCKETS";
     /// Likewise, for what [`BUCKETS`] has no room for: keys without source address and port.
     pub const BUCKETS_COARSE: &str = "BUCKETS_COARSE";
+    /// As [`BUCKETS`], for resets.
+    pub const BUCKETS_RESET: &str = "BUCKETS_RESET";
+    /// For what [`BUCKETS_RESET`] has no room for: keys without a destination.
+    pub const BUCKETS_RESET_COARSE: &str = "BUCKETS_RESET_COARSE";
+    /// For what the coarse ones have no room for: keys of kind and reason only.
+    pub const BUCKETS_LAST: &str = "BUCKETS_LAST";
     /// Hash whose keys are the inodes (`u32`) of the network namespaces to observe, unless all are.
     pub const SCOPE: &str = "SCOPE";
     /// Read-only global of type [`crate::offsets::Offsets`].

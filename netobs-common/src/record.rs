@@ -255,8 +255,20 @@ pub struct BucketKey {
     /// For DNS: 1 answers, 0 questions. For resets: 1 those that answer a SYN, 0 others. For ICMP errors: 1 those that this
     /// node made, 0 others.
     pub response: u8,
+    /// Of [`left_out`]: what is zero because the bucket is one for all of them, not because the packets have it so.
+    pub left_out: u8,
     /// Zero.
-    pub padding: u16,
+    pub padding: u8,
+}
+
+/// Bits of [`BucketKey::left_out`].
+pub mod left_out {
+    /// The source address.
+    pub const SOURCE: u8 = 1;
+    /// The destination address.
+    pub const DESTINATION: u8 = 2;
+    /// The destination port.
+    pub const PORT: u8 = 4;
 }
 
 /// State of a coalescing bucket.

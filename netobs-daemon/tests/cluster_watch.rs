@@ -39,7 +39,7 @@ impl Running {
 
     fn owner(&self, ip: &str) -> Option<String> {
         match self.handle.snapshot().ip_owner(ip.parse().unwrap(), self.now()) {
-            IpOwner::Pod(pod) => {
+            IpOwner::Pod(pod, _) => {
                 let workload = pod.workload.as_ref().map_or("-".into(), |it| format!("{} {}", it.kind, it.name));
                 Some(format!("{}/{} {workload}", pod.namespace, pod.name))
             }
@@ -300,7 +300,7 @@ async fn a_metadata_file_is_read_again_when_it_changes() {
     let source = MetadataSource::File(path.clone());
     let clock = Arc::new(|| 1_000_000_000_000);
     let handle = spawn_with(source, "node-a".into(), clock, shutdown.clone(), QUICK).await.unwrap();
-    let named = || matches!(handle.snapshot().ip_owner("10.244.9.11".parse().unwrap(), 1), IpOwner::Pod(_));
+    let named = || matches!(handle.snapshot().ip_owner("10.244.9.11".parse().unwrap(), 1), IpOwner::Pod(..));
     assert!(named(), "before spawn returns");
     assert!(handle.not_ready().is_empty());
     std::fs::write(&path, "{").unwrap();

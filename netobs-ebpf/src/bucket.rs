@@ -2,13 +2,13 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::maps::HashMap;
-use netobs_common::counters::FamilyCounters;
-use netobs_common::record::{Bucket, BucketKey};
+use netobs_common::counters::{FamilyCounters, family};
+use netobs_common::record::{Bucket, BucketKey, left_out};
 use netobs_common::trail::CpuState;
 
 use crate::atomic;
 use crate::globals::global;
-use crate::maps::{BUCKETS, BUCKETS_COARSE};
+use crate::maps::{BUCKETS, BUCKETS_COARSE, BUCKETS_LAST, BUCKETS_RESET, BUCKETS_RESET_COARSE};
 
 /// Whether this CPU is calm enough for family `F` to let a record through without asking the buckets.
 #[inline(always)]
@@ -24,22 +24,17 @@ pub fn calm<const F: usize>(state: &mut CpuState, now: u64) -> bool {
     true
 }
 
-/// Whether the packet may have a record of its own; if not, it has been counted, in its key's bucket or, when the
-/// table has no room for that key, in a coarser one, or, failing that too, only in the ledger.
+/// Whether the packet may have a record of its own; if not, it has been counted, in its key's bucket or, when the table
+/// has no room for that key, in a coarser one (then `key` is that one's), or, failing that too, only in the ledger.
 #[inline(always)]
 pub fn admit<const F: usize>(state: &mut CpuState, key: &mut BucketKey, length: u32, now: u64) -> bool {
     let counters = &mut state.counters.families[F];
-    let bucket = if let Some(bucket) = bucket_of(&BUCKETS, key, now) {
-        bucket
-    } else {
-        let Some(bucket) = coarse(key, now) else {
-            count(counters, 1);
-            return false;
-        };
-        bucket
+    let Some(bucket) = bucket::<F>(key, now) else {
+        count(counters, 1);
+        return false;
     };
     // SAFETY: `bucket` points to a map value, which stays readable and writable until this program ends even if the
-    // daemon deletes the element meanwhile; the window's fields are advisory and racy, the sums are atomic adds.
+    // daemon deletes the element meanwhile; the window's fields are advisory and racy.
     unsafe {
         if now.wrapping_sub((*bucket).window_start_ns) >= global!(KNOBS.window_ns) {
             (*bucket).window_start_ns = now;
@@ -49,12 +44,33 @@ pub fn admit<const F: usize>(state: &mut CpuState, key: &mut BucketKey, length: 
             (*bucket).used += 1;
             return true;
         }
+    }
+    add(bucket, length, now);
+    count(counters, 0);
+    false
+}
+
+/// Counts a packet that was admitted, but whose record found no room in its ring: in the bucket that admitted it, so that
+/// it is in the sums all the same.
+#[inline(always)]
+pub fn count_instead<const F: usize>(state: &mut CpuState, key: &mut BucketKey, length: u32, now: u64) {
+    let counters = &mut state.counters.families[F];
+    if let Some(bucket) = bucket::<F>(key, now) {
+        add(bucket, length, now);
+        count(counters, 0);
+    } else {
+        count(counters, 1);
+    }
+}
+
+#[inline(always)]
+fn add(bucket: *mut Bucket, length: u32, now: u64) {
+    // SAFETY: `bucket` points to a map value, see `admit`; the sums are atomic adds.
+    unsafe {
         atomic::add(&raw mut (*bucket).coalesced, 1);
         atomic::add(&raw mut (*bucket).coalesced_bytes, u64::from(length));
         (*bucket).last_ns = now;
     }
-    count(counters, 0);
-    false
 }
 
 /// Counts a packet that got no record of its own. Atomic: a process that gives up a connection can be interrupted by a
@@ -80,20 +96,49 @@ pub const EMPTY: BucketKey = BucketKey {
     kind: 0,
     ip_version: 0,
     response: 0,
+    left_out: 0,
     padding: 0,
 };
 
-/// The bucket for packets to one destination from whomever (a scan of ports, spoofed sources), or, where that table has no
-/// room either, of one kind and reason: `key` becomes that bucket's.
+/// The bucket of a key. Where the table has no room for it, the one for packets of one sender to whomever (resets: a
+/// flood has one source and many destinations) or to one destination from whomever (others: a scan of ports, spoofed
+/// sources); where that table has no room either, the one for all of one kind and reason, of which there are so few that
+/// they always find room. `key` becomes that bucket's. Resets have tables of their own: a flood of them leaves the other
+/// families theirs.
 #[inline(always)]
-fn coarse(key: &mut BucketKey, now: u64) -> Option<*mut Bucket> {
-    key.source = [0; 16];
-    key.destination_port = [0; 2];
-    if let Some(bucket) = bucket_of(&BUCKETS_COARSE, key, now) {
-        return Some(bucket);
+fn bucket<const F: usize>(key: &mut BucketKey, now: u64) -> Option<*mut Bucket> {
+    let (fine, coarse) =
+        if of_resets(F) { (&BUCKETS_RESET, &BUCKETS_RESET_COARSE) } else { (&BUCKETS, &BUCKETS_COARSE) };
+    if key.left_out == 0 {
+        if let Some(bucket) = bucket_of(fine, key, now) {
+            return Some(bucket);
+        }
+        if of_resets(F) {
+            key.destination = [0; 16];
+            key.left_out = left_out::DESTINATION | left_out::PORT;
+        } else {
+            key.source = [0; 16];
+            key.left_out = left_out::SOURCE | left_out::PORT;
+        }
+        key.destination_port = [0; 2];
     }
-    *key = BucketKey { kind: key.kind, reason: key.reason, ..EMPTY };
-    bucket_of(&BUCKETS_COARSE, key, now)
+    if key.left_out & (left_out::SOURCE | left_out::DESTINATION) != left_out::SOURCE | left_out::DESTINATION {
+        if let Some(bucket) = bucket_of(coarse, key, now) {
+            return Some(bucket);
+        }
+        *key = BucketKey {
+            kind: key.kind,
+            reason: key.reason,
+            response: key.response,
+            left_out: left_out::SOURCE | left_out::DESTINATION | left_out::PORT,
+            ..EMPTY
+        };
+    }
+    bucket_of(&BUCKETS_LAST, key, now)
+}
+
+const fn of_resets(family: usize) -> bool {
+    matches!(family, family::RESET | family::SOCKET)
 }
 
 #[inline(always)]

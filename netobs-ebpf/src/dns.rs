@@ -12,12 +12,16 @@ use netobs_common::trail::{CpuState, hook};
 use crate::globals::global;
 use crate::headers::{self, Packet, Source, UDP};
 use crate::tcx::{Place, Seen};
-use crate::{bucket, emit, maps, trail};
+use crate::{bucket, emit, load, maps, trail};
 
 /// Bytes of a DNS header (RFC 1035 section 4.1.1).
 const DNS_HEADER: usize = 12;
 /// Bytes of a record before the message.
 const BASE: usize = size_of::<DnsRecord>();
+/// Bytes for the message in a record of each class.
+const SMALL: usize = DNS_CLASSES[0] - BASE;
+const MIDDLE: usize = DNS_CLASSES[1] - BASE;
+const LARGE: usize = DNS_CLASSES[2] - BASE;
 /// Bytes of a UDP header.
 const UDP_HEADER: usize = 8;
 
@@ -78,9 +82,9 @@ pub fn observe(state: &mut CpuState, seen: &Seen<impl Source>, ports: u32) {
         }
     }
     let record = Record { ctx, packet, digest, addresses, ports, ifindex, now, message, message_length, length, place };
-    let submitted = if length <= DNS_CLASSES[0] - BASE {
+    let submitted = if length <= SMALL {
         record.submit::<{ DNS_CLASSES[0] }>()
-    } else if length <= DNS_CLASSES[1] - BASE {
+    } else if length <= MIDDLE {
         record.submit::<{ DNS_CLASSES[1] }>()
     } else {
         record.submit::<{ DNS_CLASSES[2] }>()
@@ -130,14 +134,11 @@ impl Record<'_> {
     /// Puts the record and as much of the message as fits into `SIZE` bytes into the ring.
     #[inline(always)]
     fn submit<const SIZE: usize>(&self) -> Submitted {
-        // The mask and the minimum tell the verifier the bounds; length is at least DNS_HEADER.
-        let mut captured = (self.length & 0xffff) as u32;
-        if captured > (SIZE - BASE) as u32 {
-            captured = (SIZE - BASE) as u32;
-        }
-        if captured == 0 {
-            return Submitted::Unreadable;
-        }
+        let captured = match SIZE - BASE {
+            SMALL => load::at_most::<SMALL>(self.length as u32),
+            MIDDLE => load::at_most::<MIDDLE>(self.length as u32),
+            _ => load::at_most::<LARGE>(self.length as u32),
+        };
         let Some(mut entry) = maps::RING_DNS.reserve::<Slot<SIZE>>(0) else {
             return Submitted::Full;
         };

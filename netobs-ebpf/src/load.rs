@@ -23,6 +23,17 @@ pub unsafe fn word(address: usize) -> u32 {
     }
 }
 
+/// `length`, which is not 0, or `MOST` if it is more: in a form in which every verifier sees that it is neither 0 nor above
+/// `MOST`. Before 6.8 a comparison with 0 told it nothing.
+#[inline(always)]
+pub fn at_most<const MOST: usize>(length: u32) -> u32 {
+    let mut less_one = opaque(length.wrapping_sub(1) as usize) & 0xffff;
+    if less_one > MOST - 1 {
+        less_one = MOST - 1;
+    }
+    opaque(less_one) as u32 + 1
+}
+
 /// Hides from the compiler where a value comes from.
 #[inline(always)]
 pub fn opaque(value: usize) -> usize {

@@ -29,6 +29,7 @@ mod maps;
 mod netfilter;
 mod reset;
 mod scope;
+mod sighted;
 mod sockets;
 mod tcx;
 mod trail;

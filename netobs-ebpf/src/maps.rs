@@ -47,6 +47,16 @@ pub static BUCKETS: HashMap<BucketKey, Bucket> = HashMap::with_max_entries(8192,
 #[map]
 pub static BUCKETS_COARSE: HashMap<BucketKey, Bucket> = HashMap::with_max_entries(1024, 0);
 
+/// The same two for resets.
+#[map]
+pub static BUCKETS_RESET: HashMap<BucketKey, Bucket> = HashMap::with_max_entries(8192, 0);
+#[map]
+pub static BUCKETS_RESET_COARSE: HashMap<BucketKey, Bucket> = HashMap::with_max_entries(1024, 0);
+
+/// Token buckets for what found no room in those: one for each kind and reason.
+#[map]
+pub static BUCKETS_LAST: HashMap<BucketKey, Bucket> = HashMap::with_max_entries(1024, 0);
+
 /// Network namespaces to observe.
 #[map]
 pub static SCOPE: HashMap<u32, u8> = HashMap::with_max_entries(4096, 0);

@@ -228,19 +228,22 @@ fn tell(state: &mut CpuState, said: Option<Said>) {
     unsafe { atomic::add(&raw mut (*counters).seen, 1) };
     let elsewhere = said.netns != global!(KNOBS.own_netns);
     let local = elsewhere && (said.looped || stays(&said.addresses, said.version));
-    // Who sends it counts it. Kernels that tell no reason do not tell of a refused connection's reset either: there the
-    // receiver has to do.
-    let alone = local && (said.side != side::RECEIVED || global!(KNOBS.reset_reason) == 0);
+    // Who sends it counts it. Kernels that tell no reason (before 6.10) do not tell of a reset that no socket sends either:
+    // of a refused connection's, which the receiver tells by its state.
+    let refused_here = said.side == side::RECEIVED && u32::from(said.socket.state) == SYN_SENT;
+    let alone = local && (said.side != side::RECEIVED || refused_here && global!(KNOBS.reset_reason) == 0);
+    let refused = refused_here || said.trigger_flags & (reset::SYN | reset::ACK) == reset::SYN;
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_boot_ns() };
-    if alone && said.side != side::RECEIVED {
-        let mut key = BucketKey {
+    let mut key = bucket::EMPTY;
+    if alone {
+        key = BucketKey {
             netns: said.netns,
             ifindex: LOOPBACK,
             protocol: TCP,
             kind: kind::SOCKET,
             ip_version: said.version,
-            response: u8::from(said.trigger_flags & (reset::SYN | reset::ACK) == reset::SYN),
+            response: u8::from(refused),
             ..bucket::EMPTY
         };
         // SAFETY: the key begins with both addresses, 4-aligned.
@@ -254,11 +257,15 @@ fn tell(state: &mut CpuState, said: Option<Said>) {
         return;
     }
     let Some(mut entry) = RING_SOCKET.reserve::<SocketRecord>(0) else {
-        // SAFETY: as above.
-        unsafe { atomic::add(&raw mut (*counters).ring_full, 1) };
+        if alone {
+            bucket::count_instead::<SOCKET>(state, &mut key, 0, now);
+        } else {
+            // SAFETY: as above.
+            unsafe { atomic::add(&raw mut (*counters).ring_full, 1) };
+        }
         return;
     };
-    let (opener, opened_ns) = if said.trigger_flags & (reset::SYN | reset::ACK) == reset::SYN {
+    let (opener, opened_ns) = if refused {
         (opener::DESTINATION, 0)
     } else {
         connection::opener(&said.addresses, said.ports, said.version, said.netns)

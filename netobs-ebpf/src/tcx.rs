@@ -37,6 +37,15 @@ pub struct Seen<S> {
     pub place: Place,
 }
 
+impl<S> Seen<S> {
+    /// `skb->len`, bytes.
+    #[inline(always)]
+    pub fn length(&self) -> u32 {
+        // SAFETY: a field of the context.
+        unsafe { (*self.skb).len }
+    }
+}
+
 /// Looks at one packet.
 #[inline(always)]
 pub fn observe(ctx: &TcContext, place: Place) {

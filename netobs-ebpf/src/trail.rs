@@ -48,10 +48,18 @@ pub fn add(trail: &mut Trail, point: Point) {
 /// The hook the packet was met in last; 0: in none.
 #[inline(always)]
 pub fn last_hook(trail: &Trail) -> u32 {
+    last_point(trail).hook
+}
+
+/// Where the packet was met last; all zero: nowhere.
+#[inline(always)]
+fn last_point(trail: &Trail) -> Point {
     let index = (trail.length as usize).wrapping_sub(1);
     // SAFETY: just checked.
-    if index < TRAIL_POINTS { unsafe { trail.points.get_unchecked(index) }.hook } else { 0 }
+    if index < TRAIL_POINTS { unsafe { *trail.points.get_unchecked(index) } } else { NOWHERE }
 }
+
+const NOWHERE: Point = Point { ifindex: 0, out_ifindex: 0, hook: 0 };
 
 /// Which sight of a packet this is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -74,7 +82,10 @@ pub enum Sight {
 pub fn sight(trail: &mut Trail, recorded: u32, place: Place, came_in: bool) -> Sight {
     let egress = place.hook == hook::TCX_EGRESS;
     if egress && !came_in && trail.told != told::NOTHING && was_here(trail) {
-        // Nothing passes one interface twice: another packet, made here at the same address, and alike.
+        // Nothing passes one interface twice: another packet, made here at the same address, and alike. Its way begins
+        // with the last point.
+        trail.points[0] = last_point(trail);
+        trail.length = 1;
         trail.told = told::NOTHING;
     }
     if trail.told == told::NOTHING && (place.arrival || egress && !came_in) {
@@ -91,15 +102,14 @@ pub fn sight(trail: &mut Trail, recorded: u32, place: Place, came_in: bool) -> S
 /// Whether the trail's last point is there before, too.
 #[inline(always)]
 fn was_here(trail: &Trail) -> bool {
-    let last = (trail.length as usize).wrapping_sub(1);
-    if last >= TRAIL_POINTS {
-        return false;
-    }
-    // SAFETY: just checked.
-    let point = unsafe { *trail.points.get_unchecked(last) };
+    let (last, point) = ((trail.length as usize).wrapping_sub(1), last_point(trail));
     let mut index = 0;
     while index < TRAIL_POINTS {
-        if index < last && trail.points[index].ifindex == point.ifindex && trail.points[index].hook == point.hook {
+        if index < last
+            && last < TRAIL_POINTS
+            && trail.points[index].ifindex == point.ifindex
+            && trail.points[index].hook == point.hook
+        {
             return true;
         }
         index += 1;

@@ -70,7 +70,7 @@ enum Action {
         #[arg(long, conflicts_with = "release")]
         image: bool,
     },
-    /// Render `deploy/netobs.yaml` from the chart
+    /// Render the plain manifests of `deploy/` from the chart
     Manifests {
         /// Write nothing; run the gate's checks of `deploy/`
         #[arg(long)]

@@ -82,7 +82,7 @@ impl Node {
     fn new() -> Self {
         let interface = |number| {
             let name = format!("veth{number:08x}").into();
-            (10 + number, InterfaceInfo { name, peer_netns: Some(OWN_NETNS + 1 + number) })
+            (10 + number, InterfaceInfo { name, peer_netns: Some(OWN_NETNS + 1 + number), pod_side_since: Some(0) })
         };
         Self {
             interfaces: (0..50).map(interface).collect(),

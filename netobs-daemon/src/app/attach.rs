@@ -14,7 +14,7 @@ use crate::bpf::classifiers::{Classifiers, Directions, Placement, Verdict};
 use crate::bpf::clsact;
 use crate::bpf::load::Scope;
 use crate::http::status::InterfaceStatus;
-use crate::net::{Link, LinkEvent, PlacesReader, Role};
+use crate::net::{Link, LinkEvent, PlacesReader, Role, stack};
 
 /// How often it is checked that nobody's program has gone before ours.
 const VERIFY: Duration = Duration::from_secs(10);
@@ -81,7 +81,8 @@ pub fn spawn(
     let stop = shutdown.child_token();
     let Parts { classifiers, tcx_wanted, scope, places, shared } = parts;
     let table = BTreeMap::new();
-    let task = Task { classifiers, tcx_wanted, scope, places, table, fresh: BTreeMap::new(), shared };
+    let task =
+        Task { classifiers, tcx_wanted, scope, places, table, links: BTreeMap::new(), fresh: BTreeMap::new(), shared };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let until = stop.clone();
     std::thread::Builder::new()
@@ -96,6 +97,8 @@ struct Task {
     scope: Scope,
     places: PlacesReader,
     table: BTreeMap<u32, InterfaceStatus>,
+    /// The links as the last event told of each.
+    links: BTreeMap<u32, Arc<Link>>,
     /// When those came that have come lately.
     fresh: BTreeMap<u32, Instant>,
     shared: Arc<Shared>,
@@ -120,6 +123,7 @@ impl Task {
         if let Err(error) = all {
             tracing::warn!(%error, "clsact filters of an earlier netobs cannot all be found or removed; they are inert");
         }
+        self.links = links.iter().map(|link| (link.ifindex, Arc::clone(link))).collect();
         for link in links {
             self.place(&link);
         }
@@ -135,15 +139,21 @@ impl Task {
                     Some(LinkEvent::Removed(link)) => {
                         self.table.remove(&link.ifindex);
                         self.fresh.remove(&link.ifindex);
+                        self.links.remove(&link.ifindex);
                         if let Some(classifiers) = &mut self.classifiers {
                             classifiers.detach(link.ifindex);
                         }
+                        self.place_above(&link);
                     }
                     Some(event) => {
                         if !self.table.contains_key(&event.link().ifindex) {
                             self.fresh.insert(event.link().ifindex, Instant::now());
                         }
+                        let left = self.links.insert(event.link().ifindex, Arc::clone(event.link()));
                         self.place(event.link());
+                        if let Some(left) = left.filter(|before| before.master != event.link().master) {
+                            self.place_above(&left);
+                        }
                     }
                     None => break,
                 },
@@ -166,9 +176,34 @@ impl Task {
         self.shared.set_interfaces(self.table.values().cloned().collect());
     }
 
-    /// Attaches to a link, or detaches from one whose role has changed.
+    /// Attaches to a link, and differently to those on top of it if need be.
     fn place(&mut self, link: &Link) {
-        let attached = match (&mut self.classifiers, placement(link)) {
+        self.place_one(link);
+        self.place_above(link);
+    }
+
+    fn place_above(&mut self, link: &Link) {
+        for above in stack::above(link, &self.links).into_iter().cloned().collect::<Vec<_>>() {
+            self.place_one(&above);
+        }
+    }
+
+    /// Which classifiers a link gets. Where all that it receives was met below it, it continues trails.
+    fn placement(&self, link: &Link) -> Option<Placement> {
+        let placement = placement(link)?;
+        let below = stack::below(link, &self.links);
+        let met = |ifindex: &u32| {
+            !self.links.get(ifindex).is_some_and(|link| link.up)
+                || self.table.get(ifindex).is_some_and(|row| !row.attached.is_empty())
+        };
+        let on_top = placement == Placement::Port && !below.is_empty() && below.iter().all(met);
+        Some(if on_top { Placement::Upper } else { placement })
+    }
+
+    /// Attaches to a link, or detaches from one whose role has changed.
+    fn place_one(&mut self, link: &Link) {
+        let placement = self.placement(link);
+        let attached = match (&mut self.classifiers, placement) {
             (None, _) => Err("the classifiers could not be loaded, see the hooks".to_owned()),
             (Some(classifiers), None) => {
                 classifiers.detach(link.ifindex);
@@ -240,13 +275,13 @@ impl Task {
     }
 }
 
-/// Which classifiers a link gets; `None`: none.
+/// Which classifiers a link gets by itself; `None`: none.
 fn placement(link: &Link) -> Option<Placement> {
     let outer = if link.mac_header == 0 { Placement::Layer3 } else { Placement::Port };
     match link.role {
         Role::PodSide | Role::Uplink | Role::Tunnel => Some(outer),
         Role::Bridge | Role::Loopback => Some(Placement::Upper),
-        // A port of a bridge or bond: packets come in here, and what is above it only continues their trails.
+        // A port of a bridge or bond: packets come in here.
         Role::Other if link.master.is_some() && link.up => Some(outer),
         Role::Other => None,
     }

@@ -12,13 +12,13 @@ use netobs_common::record::kind;
 use super::names::Names;
 use super::programs::KernelSide;
 use super::status::Shared;
-use crate::bpf::buckets::{Buckets, Gathered};
+use crate::bpf::buckets::Buckets;
 use crate::bpf::rings::{Rings, Waker};
 use crate::cluster::{ClusterHandle, Snapshot};
 use crate::detect::flood::{FloodDetector, FloodLimits};
 use crate::event::decode::decode;
 use crate::event::joined::Joined;
-use crate::flow::{Counted, DropReasons, FlowLimits, FlowStats, FlowTable};
+use crate::flow::{DropReasons, FlowLimits, FlowStats, FlowTable};
 use crate::kernel::clock;
 use crate::net::{PlacesReader, PlacesSnapshot};
 use crate::pipeline::{Ledger, Publisher};
@@ -199,9 +199,8 @@ impl Worker {
         if coalesced != self.coalesced || self.ticks.is_multiple_of(TIDY_TICKS) {
             self.coalesced = coalesced;
             let (flow, out) = (&mut self.flow, &mut self.out);
-            self.parts.buckets.drain(now, |gathered| {
-                let Gathered { key, coarse, count, bytes, last_ns } = gathered;
-                out.extend(flow.coalesced(&Counted { key, coarse, count, bytes, last_ns }));
+            self.parts.buckets.drain(now, |counted| {
+                out.extend(flow.coalesced(&counted));
             });
         }
         let names = self.names();

@@ -9,6 +9,7 @@ use netobs_common::record::{Bucket, BucketKey};
 
 use super::load::{LoadError, Loaded};
 use super::sys;
+use crate::flow::Counted;
 
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug)]
@@ -25,30 +26,18 @@ unsafe impl aya::Pod for Value {}
 /// A bucket without packets for this long makes room.
 const IDLE_NS: u64 = 30_000_000_000;
 
-/// What a bucket has gathered since the last drain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gathered {
-    /// What the packets have in common.
-    pub key: BucketKey,
-    /// Whether the bucket is one for keys that found no room, see `BUCKETS_COARSE`.
-    pub coarse: bool,
-    /// How many.
-    pub count: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// The last one, `CLOCK_BOOTTIME` nanoseconds.
-    pub last_ns: u64,
-}
+/// The tables: each family's fine one, coarse ones for keys that found no room, and the last for keys that found none there.
+const TABLES: [&str; 5] =
+    [names::BUCKETS, names::BUCKETS_COARSE, names::BUCKETS_RESET, names::BUCKETS_RESET_COARSE, names::BUCKETS_LAST];
 
-/// The buckets: the fine ones, and the coarse ones for keys that found no room.
+/// The buckets.
 pub struct Buckets {
-    tables: [Table; 2],
+    tables: Vec<Table>,
 }
 
 struct Table {
     map: BpfHashMap<MapData, Key, Value>,
     descriptor: OwnedFd,
-    coarse: bool,
     // What was told before, by key: buckets only grow. Bounded by the map's own size.
     told: HashMap<BucketKey, (u64, u64), foldhash::fast::RandomState>,
 }
@@ -56,13 +45,12 @@ struct Table {
 impl Buckets {
     /// Takes the maps out of the loaded object.
     pub fn take(loaded: &mut Loaded) -> Result<Self, LoadError> {
-        Ok(Self {
-            tables: [Table::take(loaded, names::BUCKETS, false)?, Table::take(loaded, names::BUCKETS_COARSE, true)?],
-        })
+        let tables = TABLES.into_iter().map(|name| Table::take(loaded, name)).collect::<Result<_, _>>()?;
+        Ok(Self { tables })
     }
 
     /// Tells what came since the last time and makes room: buckets idle at `now_ns` (`CLOCK_BOOTTIME`) go.
-    pub fn drain(&mut self, now_ns: u64, mut each: impl FnMut(Gathered)) {
+    pub fn drain(&mut self, now_ns: u64, mut each: impl FnMut(Counted)) {
         for table in &mut self.tables {
             table.drain(now_ns, &mut each);
         }
@@ -70,22 +58,22 @@ impl Buckets {
 }
 
 impl Table {
-    fn take(loaded: &mut Loaded, name: &'static str, coarse: bool) -> Result<Self, LoadError> {
+    fn take(loaded: &mut Loaded, name: &'static str) -> Result<Self, LoadError> {
         let map = loaded.take(name)?;
         let descriptor = match &map {
             aya::maps::Map::HashMap(data) => data.fd().as_fd().try_clone_to_owned().map_err(LoadError::Descriptor)?,
             _ => return Err(LoadError::Lacks(name)),
         };
-        Ok(Self { map: BpfHashMap::try_from(map)?, descriptor, coarse, told: HashMap::default() })
+        Ok(Self { map: BpfHashMap::try_from(map)?, descriptor, told: HashMap::default() })
     }
 
-    fn drain(&mut self, now_ns: u64, each: &mut impl FnMut(Gathered)) {
+    fn drain(&mut self, now_ns: u64, each: &mut impl FnMut(Counted)) {
         let mut idle = Vec::new();
         for entry in &self.map {
             // An entry that vanishes while we walk was removed by nobody but us: the walk restarts, and what was told
             // is remembered, so nothing is told twice.
             let Ok((Key(key), Value(bucket))) = entry else { continue };
-            if !tell(&mut self.told, (key, self.coarse), &bucket, each)
+            if !tell(&mut self.told, key, &bucket, each)
                 && now_ns.saturating_sub(bucket.last_ns.max(bucket.window_start_ns)) > IDLE_NS
             {
                 idle.push(key);
@@ -94,7 +82,7 @@ impl Table {
         for key in idle {
             // A burst may have begun since the look: the value that is taken out is the last one.
             if let Ok(Value(last)) = sys::take_element::<Key, Value>(self.descriptor.as_fd(), &Key(key)) {
-                tell(&mut self.told, (key, self.coarse), &last, each);
+                tell(&mut self.told, key, &last, each);
             }
             self.told.remove(&key);
         }
@@ -104,18 +92,17 @@ impl Table {
 /// Tells what a bucket has gathered since it was told last; whether there was anything.
 fn tell(
     told: &mut HashMap<BucketKey, (u64, u64), foldhash::fast::RandomState>,
-    (key, coarse): (BucketKey, bool),
+    key: BucketKey,
     bucket: &Bucket,
-    each: &mut impl FnMut(Gathered),
+    each: &mut impl FnMut(Counted),
 ) -> bool {
     let (count, bytes) = told.get(&key).copied().unwrap_or_default();
     if bucket.coalesced <= count {
         return false;
     }
     told.insert(key, (bucket.coalesced, bucket.coalesced_bytes));
-    each(Gathered {
+    each(Counted {
         key,
-        coarse,
         count: bucket.coalesced - count,
         bytes: bucket.coalesced_bytes.saturating_sub(bytes),
         last_ns: bucket.last_ns,

@@ -73,7 +73,8 @@ pub enum Mechanism {
 pub enum Placement {
     /// Packets come into this namespace here, with a MAC header: ports of pods, uplinks.
     Port,
-    /// Packets were at another interface or hook of this namespace before: bridges, loopback.
+    /// Packets were at another interface or hook of this namespace before: bridges, loopback, bonds and VLANs over attached
+    /// interfaces.
     Upper,
     /// Packets have no MAC header: tun, `WireGuard`, ipip.
     Layer3,

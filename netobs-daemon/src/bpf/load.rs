@@ -70,6 +70,7 @@ pub fn load(settings: &Settings) -> Result<Loaded, LoadError> {
         .override_global(names::KNOBS, settings.knobs.as_bytes(), true)
         .override_global(aya_log::LEVEL, &log_level, false)
         .map_max_entries(names::BUCKETS, settings.buckets)
+        .map_max_entries(names::BUCKETS_RESET, settings.buckets)
         .load(object::OBJECT)?;
     Ok(Loaded { ebpf })
 }

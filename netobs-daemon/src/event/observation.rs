@@ -158,7 +158,8 @@ pub struct Endpoint {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
     /// Why there is no name: `no_metadata`, `unknown_ip`, `ambiguous`, `no_address`, or `pod_not_listed`: the pod is
-    /// there, its UID is in the claims, and the API server has not told its name yet.
+    /// there (its UID is in the claims, or its interface is newer than the pod that the API server names), and the API
+    /// server has not told its name yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown: Option<String>,
     /// The claims disagree (a spoofed source, an address that has just moved).

@@ -1,7 +1,7 @@
 //! Bursts that the kernel programs counted instead of recording, as events.
 
 use netobs_common::counters::family;
-use netobs_common::record::{BucketKey, kind};
+use netobs_common::record::{BucketKey, kind, left_out};
 
 use super::reasons::DropReasons;
 use crate::event::decode::address;
@@ -14,9 +14,6 @@ use crate::event::raw::{Side, SizeError, Tuple};
 pub struct Counted {
     /// What the packets have in common.
     pub key: BucketKey,
-    /// It is a bucket for many keys: an end without address is unknown there. In a bucket of its own key, 0.0.0.0 is an
-    /// address like others (a client of DHCP has it).
-    pub coarse: bool,
     /// How many.
     pub count: u64,
     /// Their bytes.
@@ -48,12 +45,13 @@ pub fn joined(counted: &Counted) -> Option<Joined> {
         _ => return None,
     };
     // Other buckets are one for all ports.
-    let port = (key.kind == kind::DROP && has_ports(key.protocol))
+    let port = (key.kind == kind::DROP && has_ports(key.protocol) && key.left_out & left_out::PORT == 0)
         .then_some(u16::from_be_bytes(key.destination_port))
         .filter(|port| *port != 0);
-    let end = |bytes: [u8; 16]| address(bytes, key.ip_version).filter(|ip| !(counted.coarse && ip.is_unspecified()));
+    // What is left out is unknown. Else 0.0.0.0 is an address like others: a client of DHCP has it.
+    let end = |bytes, bit| address(bytes, key.ip_version).filter(|_| key.left_out & bit == 0);
     let (protocol, source_port) = (key.protocol, None);
-    let (tuple, half) = match (end(key.source), end(key.destination)) {
+    let (tuple, half) = match (end(key.source, left_out::SOURCE), end(key.destination, left_out::DESTINATION)) {
         (Some(source), Some(destination)) => {
             (Some(Tuple { protocol, source, destination, source_port, destination_port: port }), None)
         }
@@ -104,10 +102,20 @@ mod tests {
 
     fn counted(kind: u8, (source, destination): (&str, &str), port: u16) -> Counted {
         let ((source, ip_version), (destination, _)) = (bytes(source), bytes(destination));
-        let destination_port = port.to_be_bytes();
-        let key =
-            BucketKey { source, destination, destination_port, kind, ip_version, protocol: 6, ..Default::default() };
-        Counted { key, coarse: true, count: 7, bytes: 0, last_ns: 1 }
+        let (destination_port, protocol) = (port.to_be_bytes(), 6);
+        let of = |bytes, bit| if bytes == [0; 16] { bit } else { 0 };
+        let left_out = of(source, left_out::SOURCE) | of(destination, left_out::DESTINATION);
+        let key = BucketKey {
+            source,
+            destination,
+            destination_port,
+            kind,
+            ip_version,
+            protocol,
+            left_out,
+            ..Default::default()
+        };
+        Counted { key, count: 7, bytes: 0, last_ns: 1 }
     }
 
     const FAMILIES: [u8; 5] = [kind::DROP, kind::DNS, kind::MTU, kind::RESET, kind::SOCKET];
@@ -134,7 +142,8 @@ mod tests {
     #[test]
     fn a_client_without_address_is_one_in_a_bucket_of_its_own() {
         for (source, destination) in [("0.0.0.0", "255.255.255.255"), ("::", "ff02::2")] {
-            let own = Counted { coarse: false, ..counted(kind::DROP, (source, destination), 67) };
+            let mut own = counted(kind::DROP, (source, destination), 67);
+            own.key.left_out = 0;
             let joined = joined(&own).unwrap();
             assert_eq!((joined.half, joined.source(), joined.protocol()), (None, source.parse().ok(), Some(6)));
         }
@@ -150,12 +159,13 @@ mod tests {
             let blank = |bytes, bit| if zero & bit == 0 { bytes } else { [0; 16] };
             let key = BucketKey {
                 source: blank(source, 1), destination: blank(destination, 2), ip_version: version, kind, response,
-                destination_port: port, protocol, ..Default::default()
+                destination_port: port, protocol, left_out: zero, ..Default::default()
             };
-            let counted = Counted { key, coarse: true, count: 3, bytes: 9, last_ns: 1 };
+            let counted = Counted { key, count: 3, bytes: 9, last_ns: 1 };
             if let Some(joined) = joined(&counted) {
                 let ends = [joined.source(), joined.destination()];
-                prop_assert!(ends.into_iter().flatten().all(|ip| !ip.is_unspecified()), "{joined:?}");
+                prop_assert!(zero & 1 == 0 || ends[0].is_none(), "{joined:?}");
+                prop_assert!(zero & 2 == 0 || ends[1].is_none(), "{joined:?}");
                 prop_assert_eq!(joined.count, 3);
                 prop_assert!(joined.tuple.is_none() || joined.half.is_none());
             }

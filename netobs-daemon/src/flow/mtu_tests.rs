@@ -256,7 +256,7 @@ fn counted_errors_of_this_node_are_told_or_counted() {
     let check = |ip_version, reason, reasons: DropReasons, told: bool| {
         let key = BucketKey { kind: kind::MTU, ip_version, reason, protocol: 1, response: 1, ..BucketKey::default() };
         let mut table = FlowTable::new(FlowLimits::default(), reasons);
-        let joined = table.coalesced(&Counted { key, coarse: false, count: 5, bytes: 100, last_ns: 9 });
+        let joined = table.coalesced(&Counted { key, count: 5, bytes: 100, last_ns: 9 });
         assert_eq!(joined.map(|joined| joined.count), told.then_some(5));
         assert_eq!(table.stats().own_icmp_packets, if told { 0 } else { 5 });
     };
@@ -279,7 +279,7 @@ fn counted_errors() {
     let check = |ip_version, reason, expected| {
         let key = BucketKey { kind: kind::MTU, ip_version, reason, protocol: 1, netns: 1, ..BucketKey::default() };
         let mut table = FlowTable::new(FlowLimits::default(), reasons());
-        let joined = table.coalesced(&Counted { key, coarse: false, count: 5, bytes: 100, last_ns: 9 }).unwrap();
+        let joined = table.coalesced(&Counted { key, count: 5, bytes: 100, last_ns: 9 }).unwrap();
         assert_eq!(joined.kind, JoinedKind::Coalesced(Coalesced::Icmp { error: expected, bytes: 100 }));
         assert_eq!((joined.stands_for, joined.count), (StandsFor::Summary(family::MTU), 5));
     };

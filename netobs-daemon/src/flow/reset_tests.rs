@@ -321,7 +321,7 @@ fn counted_resets() {
                 destination_port: [1, 1],
                 ..Default::default()
             };
-            let counted = Counted { key, coarse: false, count: 9, bytes: 0, last_ns: 1 };
+            let counted = Counted { key, count: 9, bytes: 0, last_ns: 1 };
             let joined = table.coalesced(&counted).unwrap();
             assert_eq!(joined.kind, JoinedKind::Coalesced(Coalesced::Resets { refused, alone, bytes: 0 }));
             assert_eq!((joined.stands_for, joined.tuple.unwrap().destination_port), (StandsFor::Summary(family), None));

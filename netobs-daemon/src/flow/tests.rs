@@ -232,7 +232,7 @@ fn a_coalesced_burst() {
     let mut table = FlowTable::new(FlowLimits::default(), reasons());
     let mut key = BucketKey { kind: kind::DROP, ip_version: 4, protocol: 6, reason: 8, netns: 1, ..Default::default() };
     key.destination_port = 80u16.to_be_bytes();
-    let counted = |key, count| Counted { key, coarse: false, count, bytes: 700, last_ns: 9 };
+    let counted = |key, count| Counted { key, count, bytes: 700, last_ns: 9 };
     let joined = table.coalesced(&counted(key, 12_345)).unwrap();
     assert_eq!((joined.count, joined.boot_ns, joined.reference, joined.netns), (12_345, 9, 1, Some(1)));
     assert_eq!(joined.tuple.unwrap().destination_port, Some(80));

@@ -277,6 +277,7 @@ impl Follower {
     /// Hands events over without ever waiting: what does not fit now stays in the backlog.
     fn deliver(&mut self, events: Vec<LinkEvent>) {
         for event in events {
+            self.looker.note(&event);
             self.backlog_or_send(event);
         }
         while let Some(event) = self.backlog.pop() {

@@ -8,11 +8,13 @@ use std::time::Instant;
 
 use super::cgroups;
 use super::lingering::Lingering;
-use super::links::{Link, LinkTable};
+use super::links::{Link, LinkEvent, LinkTable};
 use super::namespaces::{self, Namespace};
 use super::places::{PlacesSnapshot, PlacesState};
+use super::role::Role;
 use super::rtnetlink::nsid;
 use super::wanted::Wanted;
+use crate::kernel::clock;
 use crate::netlink::socket::Asker;
 use crate::resolve::InterfaceInfo;
 
@@ -29,6 +31,8 @@ pub(super) struct Looker {
     cgroup_pods: Lingering<u64, Arc<str>>,
     /// Name and pod of the namespaces of the last look that a name of their own holds.
     held: HashMap<u32, (PathBuf, Arc<str>)>,
+    /// When links were first seen that came after the first look, `CLOCK_BOOTTIME` nanoseconds.
+    born: HashMap<u32, u64>,
     looks: u64,
     left_out: u64,
 }
@@ -41,8 +45,18 @@ impl Looker {
             netns_pods: Lingering::new(MAX_NETNS),
             cgroup_pods: Lingering::new(MAX_CGROUPS),
             held: HashMap::new(),
+            born: HashMap::new(),
             looks: 0,
             left_out: 0,
+        }
+    }
+
+    /// Takes note of links that came and went.
+    pub(super) fn note(&mut self, event: &LinkEvent) {
+        match event {
+            LinkEvent::Added(link) if self.looks > 0 => drop(self.born.insert(link.ifindex, clock::boot_ns())),
+            LinkEvent::Removed(link) => drop(self.born.remove(&link.ifindex)),
+            LinkEvent::Added(_) | LinkEvent::Changed(_) => {}
         }
     }
 
@@ -65,9 +79,15 @@ impl Looker {
         let peer = |link: &Link| link.peer_nsid.and_then(|id| peers.get(&id).copied());
         self.interfaces.replace(
             start,
-            links
-                .values()
-                .map(|link| (link.ifindex, InterfaceInfo { name: Arc::clone(&link.name), peer_netns: peer(link) })),
+            links.values().map(|link| {
+                let since = self.born.get(&link.ifindex).copied().unwrap_or(0);
+                let interface = InterfaceInfo {
+                    name: Arc::clone(&link.name),
+                    peer_netns: peer(link),
+                    pod_side_since: (link.role == Role::PodSide).then_some(since),
+                };
+                (link.ifindex, interface)
+            }),
         );
         let pods = self.pods(&namespaces.found);
         self.netns_pods.replace(start, pods);

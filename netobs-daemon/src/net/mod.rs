@@ -14,6 +14,7 @@ mod places;
 pub mod pod_uid;
 mod role;
 mod rtnetlink;
+pub mod stack;
 #[cfg(test)]
 mod tests;
 mod wanted;

@@ -171,7 +171,9 @@ mod tests {
             wanted: Some(Arc::new(Wanted::new().unwrap())),
             ..PlacesSnapshot::default()
         };
-        snapshot.interfaces.insert(3, InterfaceInfo { name: "veth3".into(), peer_netns: Some(12) });
+        snapshot
+            .interfaces
+            .insert(3, InterfaceInfo { name: "veth3".into(), peer_netns: Some(12), pod_side_since: Some(0) });
         snapshot.netns_pods.extend([(10, "host".into()), (12, "uid".into()), (11, "uid2".into())]);
         snapshot.cgroup_pods.insert(7, "uid".into());
         snapshot

@@ -13,11 +13,18 @@ pub struct Evidence {
     pub cgroup: Option<u64>,
     /// Inode of a network namespace that is certainly this end's.
     pub netns: Option<u32>,
+    /// When the interface that is certainly in front of this end was first seen (`CLOCK_BOOTTIME` nanoseconds): `u64::MAX`
+    /// if it is newer than the last look, 0 if older than the daemon, `None` if it is no pod's.
+    pub behind_since: Option<u64>,
     /// Address and port.
     pub address: Option<(IpAddr, Option<u16>)>,
     /// IP protocol number.
     pub protocol: u8,
 }
+
+/// Nanoseconds after which an interface whose namespace is still unknown will hardly become known (the namespaces cannot
+/// be seen), so that its address has to do.
+const SETTLED: u64 = 60_000_000_000;
 
 /// Whom a claim names.
 #[derive(Clone, Debug)]
@@ -61,12 +68,18 @@ pub fn endpoint(evidence: &Evidence, boot_ns: u64, sources: &Sources<'_>) -> End
     claims.extend(by_socket.map(|uid| (ClaimBy::Socket, of_uid(uid, sources))));
     claims.extend(by_place(evidence, sources).map(|named| (ClaimBy::Place, named)));
     let (by_ip, ambiguous) = by_ip(evidence, boot_ns, sources);
-    claims.extend(by_ip.map(|named| (ClaimBy::Ip, named)));
+    // A pod that was known before the interface was there is not behind it, and whose pod is, is not known yet.
+    let predecessor = claims.is_empty()
+        && evidence
+            .behind_since
+            .zip(by_ip.as_ref())
+            .is_some_and(|(interface, (_, known))| *known < interface && boot_ns < interface.saturating_add(SETTLED));
+    claims.extend(by_ip.map(|(named, _)| (ClaimBy::Ip, named)));
 
     let mut endpoint = Endpoint::default();
     let mut nameless = false;
     for (at, (by, named)) in claims.iter().enumerate() {
-        let contradicted = claims[..at].iter().any(|(_, stronger)| stronger.contradicts(named));
+        let contradicted = predecessor || claims[..at].iter().any(|(_, stronger)| stronger.contradicts(named));
         match named {
             // A stronger claim knows that it is another pod, if not which: better no name than the wrong one.
             Named::Pod(_) if contradicted && endpoint.pod.is_none() => nameless = true,
@@ -107,15 +120,16 @@ fn by_place(evidence: &Evidence, sources: &Sources<'_>) -> Option<Named> {
     sources.places.pod_uid_of_netns(netns).map(|uid| of_uid(uid, sources))
 }
 
-/// A pod's address, else a Service's own, else a node's; and whether the address has more than one owner.
-fn by_ip(evidence: &Evidence, boot_ns: u64, sources: &Sources<'_>) -> (Option<Named>, bool) {
+/// A pod's address, else a Service's own, else a node's, and since when that is known; whether the address has more than
+/// one owner.
+fn by_ip(evidence: &Evidence, boot_ns: u64, sources: &Sources<'_>) -> (Option<(Named, u64)>, bool) {
     let Some((ip, port)) = evidence.address else { return (None, false) };
     let owner = match sources.directory.ip_owner(ip, boot_ns) {
-        IpOwner::Pod(pod) => return (Some(Named::Pod(pod)), false),
+        IpOwner::Pod(pod, since) => return (Some((Named::Pod(pod), since)), false),
         IpOwner::Ambiguous => return (None, true),
         IpOwner::Node(node) => Some(Named::Node(node)),
         IpOwner::Unknown => None,
     };
     let service = sources.directory.service(ip, evidence.protocol, port).map(Named::Service);
-    (service.or(owner), false)
+    (service.or(owner).map(|named| (named, u64::MAX)), false)
 }

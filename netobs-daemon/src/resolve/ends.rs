@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use netobs_common::trail::{Point, hook};
+use netobs_common::trail::hook;
 
 use super::claims::Evidence;
-use super::{IpOwner, Sources};
+use super::{InterfaceInfo, IpOwner, Sources};
 use crate::event::joined::{DnsExchange, Half, Joined, JoinedKind, Reset};
 use crate::event::observation::ResetCause;
 use crate::event::raw::{RawDrop, Side};
@@ -56,8 +56,7 @@ pub fn ends(joined: &Joined, reason: Option<&str>, sources: &Sources<'_>) -> End
             }
             // The error goes to who sent the packet.
             if let Some(icmp) = failure.icmp.as_ref().filter(|icmp| icmp.egress) {
-                let told = icmp.context.ifindex.and_then(|index| pod_behind(index, sources));
-                ends.source.netns = ends.source.netns.or(told);
+                at_interface(&mut ends.source, icmp.context.ifindex, sources);
             }
         }
         JoinedKind::Reset(reset) => self::reset(reset, joined, &mut ends, sources),
@@ -75,15 +74,15 @@ pub fn ends(joined: &Joined, reason: Option<&str>, sources: &Sources<'_>) -> End
 
 fn dropped(drop: &RawDrop, joined: &Joined, reason: &str, ends: &mut Ends, sources: &Sources<'_>) {
     if let Some(first) = joined.points.first().filter(|p| p.hook == hook::TCX_INGRESS) {
-        ends.source.netns = behind(first, sources);
+        at_interface(&mut ends.source, Some(first.ifindex), sources);
     }
     // A packet to a group is flooded to many pods: the last of them is not its destination.
     let to_group = ends.destination.address.is_some_and(|(ip, _)| ip.is_multicast());
     if let Some(last) = joined.points.last().filter(|p| p.hook == hook::TCX_EGRESS && !to_group) {
-        ends.destination.netns = behind(last, sources);
+        at_interface(&mut ends.destination, Some(last.ifindex), sources);
     }
-    if !to_group && let Some(netns) = bridged_to(drop, joined, sources) {
-        ends.destination.netns = Some(netns);
+    if !to_group {
+        at_interface(&mut ends.destination, bridged_to(drop, joined, sources), sources);
     }
     this_node(joined, ends, sources);
     dropped_inside(drop, joined, ends, sources);
@@ -101,11 +100,10 @@ fn reset(reset: &Reset, joined: &Joined, ends: &mut Ends, sources: &Sources<'_>)
         (ends.destination.cgroup, ends.destination.netns) = (receiver.context.cgroup, receiver.context.netns);
     }
     let Some(packet) = &reset.packet else { return };
-    let behind = packet.context.ifindex.and_then(|index| pod_behind(index, sources));
     if packet.egress {
-        ends.destination.netns = ends.destination.netns.or(behind);
+        at_interface(&mut ends.destination, packet.context.ifindex, sources);
     } else if !rejected {
-        ends.source.netns = ends.source.netns.or(behind);
+        at_interface(&mut ends.source, packet.context.ifindex, sources);
     }
     // A packet that answers for the lack of a socket has one of the kernel's own.
     let answers_for_nobody = reset.sender.as_ref().is_some_and(|sender| sender.state.is_none());
@@ -114,19 +112,18 @@ fn reset(reset: &Reset, joined: &Joined, ends: &mut Ends, sources: &Sources<'_>)
     }
     // The last interface it left by, where translation had changed it.
     if let Some(last) = joined.points.last().filter(|point| point.hook == hook::TCX_EGRESS) {
-        ends.destination.netns = ends.destination.netns.or(pod_behind(last.ifindex, sources));
+        at_interface(&mut ends.destination, Some(last.ifindex), sources);
     }
 }
 
-/// The pod's namespace that a bridge was about to hand a packet to: in FORWARD and POSTROUTING a bridged packet's interface
+/// The port that a bridge was about to hand a packet to: in FORWARD and POSTROUTING a bridged packet's interface
 /// (`skb->dev`) is already the port it leaves by (`br_forward`, `net/bridge/br_forward.c`), a routed one's still the one
 /// it came in by, which the first point knows.
 fn bridged_to(drop: &RawDrop, joined: &Joined, sources: &Sources<'_>) -> Option<u32> {
     let last = joined.points.last().filter(|p| matches!(p.hook, FORWARD | POSTROUTING))?;
     let first = joined.points.first().filter(|p| p.hook == hook::TCX_INGRESS)?;
     let here = drop.context.netns == Some(sources.places.own_netns());
-    let port = drop.context.ifindex.filter(|port| here && *port != first.ifindex && *port != last.ifindex)?;
-    pod_behind(port, sources)
+    drop.context.ifindex.filter(|port| here && *port != first.ifindex && *port != last.ifindex)
 }
 
 /// The ends' addresses, before translation of the source and after translation of the destination.
@@ -150,14 +147,24 @@ fn addresses(joined: &Joined) -> Ends {
     Ends { source: evidence(source), destination: evidence(destination) }
 }
 
-/// The pod's namespace behind an interface of the daemon's own namespace, where all points are.
-fn behind(point: &Point, sources: &Sources<'_>) -> Option<u32> {
-    pod_behind(point.ifindex, sources)
+/// An end is behind an interface of the daemon's own namespace (where all points are), unless its namespace is known
+/// already.
+fn at_interface(end: &mut Evidence, ifindex: Option<u32>, sources: &Sources<'_>) {
+    let Some(ifindex) = ifindex.filter(|_| end.netns.is_none()) else { return };
+    let interface = sources.places.interface(ifindex);
+    end.netns = interface.as_ref().and_then(|interface| pods_namespace(interface, sources));
+    // One that no look has found yet is newer than all that is known.
+    let since = interface.map_or(Some(u64::MAX), |interface| interface.pod_side_since);
+    end.behind_since = end.behind_since.max(since);
 }
 
 /// The pod's namespace behind an interface of the daemon's own namespace.
 pub fn pod_behind(ifindex: u32, sources: &Sources<'_>) -> Option<u32> {
-    sources.places.interface(ifindex)?.peer_netns.filter(|netns| *netns != sources.places.own_netns())
+    pods_namespace(&sources.places.interface(ifindex)?, sources)
+}
+
+fn pods_namespace(interface: &InterfaceInfo, sources: &Sources<'_>) -> Option<u32> {
+    interface.peer_netns.filter(|netns| *netns != sources.places.own_netns())
 }
 
 /// What was met in OUTPUT was sent by the daemon's own namespace, and what was met in INPUT is for it, also where the API
@@ -187,7 +194,7 @@ fn dropped_inside(drop: &RawDrop, joined: &Joined, ends: &mut Ends, sources: &So
 
 fn is_of(ip: IpAddr, uid: &str, boot_ns: u64, sources: &Sources<'_>) -> bool {
     match sources.directory.ip_owner(ip, boot_ns) {
-        IpOwner::Pod(pod) => pod.uid.as_deref() == Some(uid),
+        IpOwner::Pod(pod, _) => pod.uid.as_deref() == Some(uid),
         _ => false,
     }
 }
@@ -222,16 +229,15 @@ fn dns(exchange: &DnsExchange, joined: &Joined, ends: &mut Ends, sources: &Sourc
     if exchange.attempts > 0 {
         ends.source.cgroup = joined.context.and_then(|context| context.cgroup);
         if let Some(first) = joined.points.first().filter(|p| p.hook == hook::TCX_INGRESS) {
-            ends.source.netns = behind(first, sources);
+            at_interface(&mut ends.source, Some(first.ifindex), sources);
         }
         if let Some(last) = joined.points.last().filter(|p| p.hook == hook::TCX_EGRESS) {
-            ends.destination.netns = behind(last, sources);
+            at_interface(&mut ends.destination, Some(last.ifindex), sources);
         }
     }
     if let Some(answer) = &exchange.answer {
         ends.destination.cgroup = answer.context.cgroup;
-        let behind = answer.context.ifindex.and_then(|index| pod_behind(index, sources));
         let end = if answer.egress { &mut ends.source } else { &mut ends.destination };
-        end.netns = end.netns.or(behind);
+        at_interface(end, answer.context.ifindex, sources);
     }
 }

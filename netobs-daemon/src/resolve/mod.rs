@@ -24,8 +24,8 @@ pub use observe::observe;
 /// Who has an IP address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IpOwner {
-    /// One pod.
-    Pod(Arc<Pod>),
+    /// One pod, and when the news of it arrived (`CLOCK_BOOTTIME` nanoseconds).
+    Pod(Arc<Pod>, u64),
     /// A node's own address (which its hostNetwork pods share).
     Node(Arc<str>),
     /// More than one candidate.
@@ -54,6 +54,9 @@ pub struct InterfaceInfo {
     pub name: Arc<str>,
     /// For a pod-side host interface: inode of the pod's network namespace, where it could be found out.
     pub peer_netns: Option<u32>,
+    /// For a pod-side host interface: when it was first seen (`CLOCK_BOOTTIME` nanoseconds), 0 if it was there before
+    /// the daemon.
+    pub pod_side_since: Option<u64>,
 }
 
 /// What this node's own state says.

@@ -91,7 +91,7 @@ fn reporter(icmp: &RawIcmp, boot_ns: u64, sources: &Sources<'_>) -> Endpoint {
         Some(index) => pod_behind(index, sources),
     };
     let protocol = joined_protocol(icmp);
-    let evidence = Evidence { netns, address: Some((icmp.source, None)), protocol, cgroup: None };
+    let evidence = Evidence { netns, address: Some((icmp.source, None)), protocol, ..Evidence::default() };
     endpoint(&evidence, boot_ns, sources)
 }
 

@@ -11,6 +11,8 @@ use crate::event::observation::{ClaimBy, DnsOutcome, Endpoint, Observation, Seve
 use crate::event::raw::{Context, DnsQuestion, RawDrop, Tuple};
 
 pub const OWN: u32 = 1;
+/// When interface 13 came: after the news of all pods.
+const NEW_INTERFACE: u64 = 8;
 /// Interfaces 11 and 12 are the node's side of the pods' with namespaces 101 and 102; their cgroups are 1001 and 1002.
 const WEB: &str = "10.0.0.1";
 const DB: &str = "10.0.0.2";
@@ -32,8 +34,8 @@ impl Directory for Cluster {
     fn ip_owner(&self, ip: IpAddr, _: u64) -> IpOwner {
         match ip.to_string().as_str() {
             _ if self.empty => IpOwner::Unknown,
-            WEB => IpOwner::Pod(pod("web-0", "uid-web")),
-            DB => IpOwner::Pod(pod("db-0", "uid-db")),
+            WEB => IpOwner::Pod(pod("web-0", "uid-web"), 7),
+            DB => IpOwner::Pod(pod("db-0", "uid-db"), 7),
             NODE => IpOwner::Node("node-a".into()),
             "10.0.0.77" => IpOwner::Ambiguous,
             _ => IpOwner::Unknown,
@@ -58,10 +60,13 @@ impl Places for Cluster {
         let (name, peer_netns) = match ifindex {
             11 => ("veth-web", Some(101)),
             12 => ("veth-db", Some(102)),
+            // Of a pod that is not known yet.
+            13 => ("veth-new", None),
             5 => ("cni0", None),
             _ => return None,
         };
-        Some(InterfaceInfo { name: name.into(), peer_netns })
+        let pod_side_since = (ifindex != 5).then_some(if ifindex == 13 { NEW_INTERFACE } else { 0 });
+        Some(InterfaceInfo { name: name.into(), peer_netns, pod_side_since })
     }
     fn pod_uid_of_netns(&self, inode: u32) -> Option<Arc<str>> {
         self.pod_uid_of_cgroup(u64::from(inode) + 900)
@@ -243,6 +248,24 @@ fn by_place() {
     check(&with_socket(dropped("8.8.8.8:1", "10.0.0.1:80", &[]), 102, 0, 9), "unknown: unknown_ip", "web-0 Ip");
     check(&with_socket(dropped("127.0.0.1:1", "127.0.0.1:80", &[]), 101, 0, 9), "web-0 Place", "web-0 Place");
     check(&with_socket(dropped("127.0.0.1:1", "127.0.0.1:80", &[]), OWN, 0, 9), "node-a Place", "node-a Place");
+}
+
+#[test]
+fn a_pod_older_than_the_interface_is_not_behind_it() {
+    let (web, db) = ("10.0.0.1:1", "10.0.0.2:80");
+    let nobody = "unknown: pod_not_listed Ip mismatch";
+    // Interface 13 has a pod that is not known yet, 14 is newer than the last look.
+    for port in [13, 14] {
+        check(&dropped(web, db, &[at(hook::TCX_EGRESS, port, 0)]), "web-0 Ip", nobody);
+        check(&dropped(web, db, &[at(hook::TCX_INGRESS, port, 0)]), nobody, "db-0 Ip");
+    }
+    // Its address may be a Service's or nobody's all the same.
+    check(&dropped(web, "10.96.0.10:80", &[at(hook::TCX_EGRESS, 13, 0)]), "web-0 Ip", "service db Ip");
+    check(&dropped(web, "8.8.8.8:80", &[at(hook::TCX_EGRESS, 13, 0)]), "web-0 Ip", "unknown: unknown_ip");
+    // A minute later its namespace is one that cannot be seen: the address has to do.
+    let mut later = dropped(web, db, &[at(hook::TCX_EGRESS, 13, 0)]);
+    later.boot_ns = NEW_INTERFACE + 60_000_000_000;
+    check(&later, "web-0 Ip", "db-0 Ip");
 }
 
 #[test]

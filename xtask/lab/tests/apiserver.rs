@@ -82,16 +82,16 @@ fn watches_see_changes_in_order_and_bookmarks() {
         .unwrap();
     let pod = node.add_pod(PodSpec::new("shop", "late")).unwrap();
     api.sync_from(&node);
-    let added = lines.find(SECOND, |event| event["type"] == "ADDED").unwrap().1;
+    let added = lines.find(5 * SECOND, |event| event["type"] == "ADDED").unwrap().1;
     assert_eq!((&added["object"]["kind"], &added["object"]["metadata"]["name"]), (&json!("Pod"), &json!("late")));
     node.replace_pod(&pod, PodSpec::new("shop", "late")).unwrap();
     api.sync_from(&node);
     let change = |event: &Value| event["type"] != "BOOKMARK";
-    let deleted = lines.find(SECOND, change).unwrap().1;
-    let again = lines.find(SECOND, change).unwrap().1;
+    let deleted = lines.find(5 * SECOND, change).unwrap().1;
+    let again = lines.find(5 * SECOND, change).unwrap().1;
     assert_eq!((&deleted["type"], &again["type"]), (&json!("DELETED"), &json!("ADDED")));
     assert_eq!(deleted["object"]["metadata"]["uid"], pod.uid());
-    let bookmark = lines.find(SECOND, |event| event["type"] == "BOOKMARK").unwrap().1;
+    let bookmark = lines.find(5 * SECOND, |event| event["type"] == "BOOKMARK").unwrap().1;
     assert_eq!(bookmark["object"]["metadata"]["resourceVersion"], api.resource_version().to_string());
     // timeoutSeconds ends it, with only bookmarks before.
     while let Some(line) = lines.next(3 * SECOND) {
@@ -106,7 +106,7 @@ fn streaming_lists_end_in_a_marked_bookmark() {
     }
     let (_node, api, client) = lab();
     let lines = client.stream(STREAMING).unwrap();
-    let kinds: Vec<_> = (0..3).map(|_| lines.next(SECOND).unwrap().json().unwrap()).collect();
+    let kinds: Vec<_> = (0..3).map(|_| lines.next(5 * SECOND).unwrap().json().unwrap()).collect();
     assert_eq!(
         (&kinds[0]["type"], &kinds[1]["type"], &kinds[2]["type"]),
         (&json!("ADDED"), &json!("ADDED"), &json!("BOOKMARK"))
@@ -117,8 +117,8 @@ fn streaming_lists_end_in_a_marked_bookmark() {
     assert_eq!(client.get(STREAMING).unwrap().status, 422);
     api.streaming_lists(StreamingLists::Ignored);
     let lines = client.stream(STREAMING).unwrap();
-    assert_eq!(lines.next(SECOND).unwrap().json().unwrap()["type"], "ADDED");
-    assert_eq!(lines.next(SECOND).unwrap().json().unwrap()["type"], "ADDED");
+    assert_eq!(lines.next(5 * SECOND).unwrap().json().unwrap()["type"], "ADDED");
+    assert_eq!(lines.next(5 * SECOND).unwrap().json().unwrap()["type"], "ADDED");
     assert!(lines.next(SECOND / 3).is_none());
 }
 
@@ -131,9 +131,9 @@ fn old_versions_are_told_in_a_stream_and_in_a_list() {
     let old = api.resource_version() - 1;
     api.compact();
     let lines = client.stream(&format!("{PODS}?watch=1&resourceVersion={old}")).unwrap();
-    let event = lines.next(SECOND).unwrap().json().unwrap();
+    let event = lines.next(5 * SECOND).unwrap().json().unwrap();
     assert_eq!((&event["type"], &event["object"]["code"]), (&json!("ERROR"), &json!(410)));
-    assert!(lines.ended(SECOND));
+    assert!(lines.ended(5 * SECOND));
     let future = client.get(&format!("{PODS}?resourceVersion=99999999")).unwrap();
     assert_eq!((future.status.as_u16(), &future.json().unwrap()["reason"]), (504, &json!("Timeout")));
     assert_eq!(client.get(&format!("{PODS}?watch=1&resourceVersion=abc")).unwrap().status, 500);
@@ -149,10 +149,10 @@ fn misbehaves_when_told_to() {
     }
     let (_node, api, client) = lab();
     let watch = client.stream(&format!("{PODS}?watch=1")).unwrap();
-    watch.next(SECOND).unwrap();
-    watch.next(SECOND).unwrap();
+    watch.next(5 * SECOND).unwrap();
+    watch.next(5 * SECOND).unwrap();
     api.cut_connections();
-    assert!(watch.ended(SECOND));
+    assert!(watch.ended(5 * SECOND));
     api.set_away(true).unwrap();
     assert!(client.get(PODS).is_err());
     api.set_away(false).unwrap();

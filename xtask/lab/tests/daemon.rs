@@ -38,16 +38,16 @@ fn a_daemon_is_started_asked_and_stopped() {
     let netns = std::fs::read_link(format!("/proc/{}/ns/net", daemon.pid())).unwrap();
     assert_eq!(netns.to_string_lossy(), format!("net:[{}]", node.netns().inode()));
     let lines = daemon.client().stream("/v1/events/stream").unwrap();
-    let first = lines.next(SECOND).unwrap();
-    let (second, value) = lines.find(SECOND, |value| value["n"] == 2).unwrap();
+    let first = lines.next(5 * SECOND).unwrap();
+    let (second, value) = lines.find(5 * SECOND, |value| value["n"] == 2).unwrap();
     assert_eq!(value, json!({"n": 2}));
     assert!(second.at - first.at >= SECOND / 10, "arrival times are of the lines, not of the whole");
-    assert!(lines.ended(SECOND));
+    assert!(lines.ended(5 * SECOND));
     let relay = Relay::start(([127, 0, 0, 1], 0).into(), daemon.socket()).unwrap();
     let answer = Client::tcp(relay.address()).get("/v1/status").unwrap();
     assert_eq!(answer.text(), "{\"n\":1}\n{\"n\":2}\n");
     assert_eq!(daemon.log(), "started\n");
-    daemon.terminate(SECOND).unwrap();
+    daemon.terminate(5 * SECOND).unwrap();
     assert!(daemon.client().get("/").is_err());
 }
 

@@ -23,15 +23,15 @@ fn check_reachability(layout: Layout) {
     client.must(&["ping", "-c1", "-W1", &outside6.to_string()]).unwrap();
     let _server = web.tcp_echo(8080).unwrap();
     for address in [web.at(8080), web.at6(8080)] {
-        let mut stream = client.tcp_connect(address, SECOND).unwrap();
+        let mut stream = client.tcp_connect(address, 3 * SECOND).unwrap();
         stream.write_all(b"hello").unwrap();
         let mut answer = [0; 5];
         stream.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"hello");
-        let mut from_node = node.tcp_connect(address, SECOND).unwrap();
+        let mut from_node = node.tcp_connect(address, 3 * SECOND).unwrap();
         from_node.write_all(b"x").unwrap();
     }
-    let refused = client.tcp_connect(web.at(8081), SECOND).unwrap_err();
+    let refused = client.tcp_connect(web.at(8081), 3 * SECOND).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 }
 
@@ -76,15 +76,15 @@ fn services_reach_their_pods_and_reject_without_any() {
     node.program_services().unwrap();
     let _server = web.tcp_echo(8080).unwrap();
     for address in [service.at("http").unwrap(), service.at6("http").unwrap()] {
-        client.tcp_connect(address, SECOND).unwrap();
+        client.tcp_connect(address, 3 * SECOND).unwrap();
     }
     // A second backend, then none: the rules follow.
     let second = node.add_pod(PodSpec::new("shop", "web-1").deployment("web")).unwrap();
     node.remove_pod(&web).unwrap();
     let _server = second.tcp_echo(8080).unwrap();
-    client.tcp_connect(service.at("http").unwrap(), SECOND).unwrap();
+    client.tcp_connect(service.at("http").unwrap(), 3 * SECOND).unwrap();
     node.remove_pod(&second).unwrap();
-    let refused = client.tcp_connect(service.at("http").unwrap(), SECOND).unwrap_err();
+    let refused = client.tcp_connect(service.at("http").unwrap(), 3 * SECOND).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     assert!(node.must(&["iptables-nft-save"]).unwrap().stdout.contains("shop/web:http has no endpoints"));
 }
@@ -99,7 +99,7 @@ fn drop_rules_drop() {
     let client = node.add_pod(PodSpec::new("shop", "client")).unwrap();
     let _servers: Vec<_> = [1, 2, 3, 4].map(|port| web.tcp_echo(port).unwrap()).into();
     for port in [1, 2, 3, 4] {
-        client.tcp_connect(web.at(port), SECOND).unwrap();
+        client.tcp_connect(web.at(port), 3 * SECOND).unwrap();
     }
     node.nft(&format!(
         "table ip firewall {{ chain forward {{ type filter hook forward priority 0; ip daddr {} tcp dport 1 drop; }};\n}}",
@@ -112,7 +112,7 @@ fn drop_rules_drop() {
     for port in [1, 2, 3] {
         assert_eq!(client.tcp_connect(web.at(port), SHORT).unwrap_err().kind(), ErrorKind::TimedOut, "{port}");
     }
-    client.tcp_connect(web.at(4), SECOND).unwrap();
+    client.tcp_connect(web.at(4), 3 * SECOND).unwrap();
 }
 
 #[test]
@@ -143,11 +143,11 @@ fn an_address_is_reused_within_a_second() {
     let client = node.add_pod(PodSpec::new("shop", "client")).unwrap();
     let old = node.add_pod(PodSpec::new("shop", "old")).unwrap();
     let _old_server = old.tcp_echo(80).unwrap();
-    client.tcp_connect(old.at(80), SECOND).unwrap();
+    client.tcp_connect(old.at(80), 3 * SECOND).unwrap();
     let begin = Instant::now();
     let new = node.replace_pod(&old, PodSpec::new("shop", "new")).unwrap();
     let _server = new.tcp_echo(80).unwrap();
-    client.tcp_connect(new.at(80), SECOND).unwrap();
+    client.tcp_connect(new.at(80), 3 * SECOND).unwrap();
     assert!(begin.elapsed() < SECOND, "{:?}", begin.elapsed());
     assert_eq!(old.ips(), new.ips());
     assert_ne!(old.uid(), new.uid());

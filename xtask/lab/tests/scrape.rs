@@ -2,18 +2,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod common;
+#[path = "common/scraper.rs"]
+mod scraper;
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use netobs_lab::{ApiServer, Daemon, Node, PodSpec};
-use rcgen::{CertificateParams, KeyPair};
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::CertificateDer;
+use scraper::{Tls, write_pair};
 
 const SECOND: Duration = Duration::from_secs(1);
 const PROMETHEUS: &str = "system:serviceaccount:monitoring:prometheus";
@@ -24,15 +24,6 @@ struct Lab {
     api: ApiServer,
     address: SocketAddr,
     node: Node,
-}
-
-/// Writes a certificate for 127.0.0.1 and its key to the node's directory, and returns the former.
-fn write_pair(node: &Node) -> CertificateDer<'static> {
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
-    std::fs::write(node.directory().join("tls.crt"), certificate.pem()).unwrap();
-    std::fs::write(node.directory().join("tls.key"), key.serialize_pem()).unwrap();
-    certificate.der().clone()
 }
 
 fn lab() -> (Lab, CertificateDer<'static>) {
@@ -58,38 +49,18 @@ fn lab() -> (Lab, CertificateDer<'static>) {
     (Lab { daemon, api, address, node }, certificate)
 }
 
-type Tls = StreamOwned<ClientConnection, TcpStream>;
-
 impl Lab {
     fn tcp(&self) -> TcpStream {
-        let address = self.address;
-        let stream = self.node.run(move || TcpStream::connect_timeout(&address, 5 * SECOND)).unwrap().unwrap();
-        stream.set_read_timeout(Some(20 * SECOND)).unwrap();
-        stream
+        scraper::tcp(&self.node, self.address)
     }
 
-    /// A connection of who trusts this certificate and no other; the handshake is over.
     fn tls(&self, trusted: &CertificateDer<'static>) -> std::io::Result<Tls> {
-        let mut roots = RootCertStore::empty();
-        roots.add(trusted.clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
-        let connection = ClientConnection::new(config, ServerName::IpAddress(self.address.ip().into())).unwrap();
-        let mut stream = StreamOwned::new(connection, self.tcp());
-        stream.conn.complete_io(&mut stream.sock)?;
-        Ok(stream)
+        scraper::tls(&self.node, self.address, trusted)
     }
 
     /// Status, head and body.
     fn get(&self, trusted: &CertificateDer<'static>, path: &str, token: Option<&str>) -> (u16, String, String) {
-        let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
-        let mut stream = self.tls(trusted).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: node-a\r\nConnection: close\r\n{token}\r\n").unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").expect("a whole answer");
-        (head[9..12].parse().unwrap(), head.to_owned(), body.to_owned())
+        scraper::get(self.tls(trusted).unwrap(), path, token)
     }
 
     fn status(&self, trusted: &CertificateDer<'static>, path: &str, token: &str) -> u16 {

@@ -68,7 +68,7 @@ fn a_spoofed_source_arrives() {
         (SocketAddr::new(node.plan().no_such_pod().0.into(), 1), server.at(9), "0.0.0.0:9"),
     ] {
         let socket = server.udp_socket(any.parse().unwrap()).unwrap();
-        socket.set_read_timeout(Some(SECOND)).unwrap();
+        socket.set_read_timeout(Some(5 * SECOND)).unwrap();
         attacker.send_spoofed_udp(from, to, b"hello").unwrap();
         let mut buffer = [0; 16];
         let (length, source) = socket.recv_from(&mut buffer).unwrap();

@@ -33,6 +33,16 @@ pub fn check(deploy: &Deploy<'_>, rendered: &[Rendered]) -> Result<()> {
     ensure!(cluster_role(text("all-pods")?)? == role, "the ClusterRole differs with watchAllPods");
     ensure!(cluster_role(text("metrics")?)?.starts_with(role.trim_end()), "metrics take rights away");
 
+    // Who scrapes believes any certificate only where that was asked for.
+    for variant in rendered {
+        let unverified = variant.text.contains("insecureSkipVerify: true");
+        ensure!(
+            unverified == (variant.name == "metrics-unverified"),
+            "insecureSkipVerify with `{}`: {unverified}",
+            variant.name
+        );
+    }
+
     let chart = deploy.read("chart/Chart.yaml")?;
     let version = format!("appVersion: \"{}\"", env!("CARGO_PKG_VERSION"));
     ensure!(chart.contains(&version), "deploy/chart/Chart.yaml: should have {version}");

@@ -17,14 +17,30 @@ pub struct Variant {
 }
 
 /// What is rendered and checked.
-pub const VARIANTS: [Variant; 6] = [
+pub const VARIANTS: [Variant; 7] = [
     Variant { name: "default", arguments: &[] },
     Variant { name: "all-pods", arguments: &["--set", "watchAllPods=true"] },
     Variant { name: "microk8s", arguments: &["--values", "chart/values-microk8s.yaml"] },
     Variant { name: "extended", arguments: &["--set", "profile=extended"] },
     Variant {
         name: "metrics",
-        arguments: &["--set", "metrics.network.enabled=true,metrics.podMonitor.enabled=true,namespace.create=true"],
+        arguments: &[
+            "--set",
+            "namespace.create=true,metrics.network.enabled=true,metrics.network.tlsSecret=tls,metrics.podMonitor.enabled=true",
+            "--set",
+            "metrics.podMonitor.tlsConfig.serverName=netobs-metrics",
+            "--set",
+            "metrics.podMonitor.tlsConfig.ca.secret.name=tls,metrics.podMonitor.tlsConfig.ca.secret.key=ca.crt",
+        ],
+    },
+    Variant {
+        name: "metrics-unverified",
+        arguments: &[
+            "--set",
+            "metrics.network.enabled=true,metrics.podMonitor.enabled=true",
+            "--set",
+            "metrics.podMonitor.tlsConfig.insecureSkipVerify=true",
+        ],
     },
     Variant {
         name: "everything-set",

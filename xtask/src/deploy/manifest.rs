@@ -1,4 +1,4 @@
-//! `deploy/netobs.yaml`: what the chart renders with default values and its namespace, for those without helm.
+//! The plain manifests: what the chart renders with its namespace, for those without helm.
 
 use std::fs;
 
@@ -6,24 +6,32 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{Deploy, chart};
 
-const FILE: &str = "netobs.yaml";
+/// Files, and the values they are rendered with.
+const FILES: [(&str, &str); 2] = [
+    ("netobs.yaml", "namespace.create=true"),
+    ("netobs-metrics.yaml", "namespace.create=true,metrics.network.enabled=true"),
+];
 const HEADER: &str = "# Rendered from deploy/chart by `cargo xtask manifests`; change the chart instead.\n";
 
-fn wanted(deploy: &Deploy<'_>) -> Result<String> {
-    Ok(format!("{HEADER}{}", chart::render(deploy, &["--set", "namespace.create=true"])?))
+fn wanted(deploy: &Deploy<'_>, values: &str) -> Result<String> {
+    Ok(format!("{HEADER}{}", chart::render(deploy, &["--set", values])?))
 }
 
-/// Writes it.
+/// Writes them.
 pub fn write(deploy: &Deploy<'_>) -> Result<()> {
-    let path = deploy.folder.join(FILE);
-    fs::write(&path, wanted(deploy)?).with_context(|| format!("could not write {}", path.display()))
+    FILES.iter().try_for_each(|(file, values)| {
+        let path = deploy.folder.join(file);
+        fs::write(&path, wanted(deploy, values)?).with_context(|| format!("could not write {}", path.display()))
+    })
 }
 
-/// Whether it is what the chart renders.
+/// Whether they are what the chart renders.
 pub fn check(deploy: &Deploy<'_>) -> Result<()> {
-    let (wanted, there) = (wanted(deploy)?, deploy.read(FILE)?);
-    let first = wanted.lines().zip(there.lines()).position(|(wanted, there)| wanted != there);
-    let line = first.unwrap_or_else(|| wanted.lines().count().min(there.lines().count())) + 1;
-    ensure!(wanted == there, "deploy/{FILE}:{line} is not what the chart renders: run `cargo xtask manifests`");
-    Ok(())
+    FILES.iter().try_for_each(|(file, values)| {
+        let (wanted, there) = (wanted(deploy, values)?, deploy.read(file)?);
+        let first = wanted.lines().zip(there.lines()).position(|(wanted, there)| wanted != there);
+        let line = first.unwrap_or_else(|| wanted.lines().count().min(there.lines().count())) + 1;
+        ensure!(wanted == there, "deploy/{file}:{line} is not what the chart renders: run `cargo xtask manifests`");
+        Ok(())
+    })
 }

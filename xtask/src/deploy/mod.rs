@@ -1,4 +1,4 @@
-//! The checks of `deploy/`, all offline: chart, plain manifest, image, systemd unit, and that they agree.
+//! The checks of `deploy/`, all offline: chart, plain manifests, image, systemd unit, and that they agree.
 
 mod agree;
 mod chart;
@@ -59,7 +59,7 @@ fn output(command: &mut Command) -> Result<String> {
 
 /// Runs every check.
 pub fn check(workspace: &Workspace, progress: &mut Progress) -> Result<()> {
-    progress.step("deploy: chart, manifest, image, unit", false, || {
+    progress.step("deploy: chart, manifests, image, unit", false, || {
         let deploy = Deploy::new(workspace)?;
         let rendered = chart::render_all(&deploy)?;
         lint::chart(&deploy)?;
@@ -78,8 +78,8 @@ pub fn prepare(workspace: &Workspace, progress: &mut Progress) -> Result<()> {
     python_tools::ensure(workspace, progress)
 }
 
-/// Writes the plain manifest anew.
+/// Writes the plain manifests anew.
 pub fn bless(workspace: &Workspace, progress: &mut Progress) -> Result<()> {
     python_tools::ensure(workspace, progress)?;
-    progress.step("render deploy/netobs.yaml", false, || manifest::write(&Deploy::new(workspace)?))
+    progress.step("render the plain manifests of deploy/", false, || manifest::write(&Deploy::new(workspace)?))
 }

@@ -8,8 +8,11 @@ use anyhow::{Result, bail, ensure};
 use super::lint::KUBERNETES;
 use super::{Deploy, chart, image, lint, unit};
 
+/// A `PodMonitor` with nothing said of certificates.
+const MONITORED: &str = "metrics.network.enabled=true,metrics.podMonitor.enabled=true";
+
 /// Values that `values.schema.json` or a template refuses, and a part of what is said.
-const VALUES: [(&[&str], &str); 10] = [
+const VALUES: [(&[&str], &str); 16] = [
     (&["--set", "watchAllpods=true"], "watchAllpods"),
     (&["--set", "metrics.network.enable=true"], "enable"),
     (&["--set-string", "watchAllPods=yes"], "watchAllPods"),
@@ -18,8 +21,28 @@ const VALUES: [(&[&str], &str); 10] = [
     (&["--set", "dnsPorts={1,2,3,4,5}"], "dnsPorts"),
     (&["--set", "drainMs=1"], "drainMs"),
     (&["--set", "image.digest=sha256:12"], "digest"),
-    (&["--set", "metrics.podMonitor.enabled=true"], "needs metrics.network.enabled"),
     (&["--set", "serviceAccount.create=false"], "serviceAccount.name is needed"),
+    (&["--set", "metrics.podMonitor.enabled=true"], "needs metrics.network.enabled"),
+    (&["--set", MONITORED], "needs metrics.network.tlsSecret"),
+    (&["--set", MONITORED, "--set", "metrics.network.tlsSecret=t"], "serverName is needed"),
+    (
+        &[
+            "--set",
+            MONITORED,
+            "--set-json",
+            r#"metrics.podMonitor.tlsConfig={"insecureSkipVerify":true,"serverName":"n"}"#,
+        ],
+        "give either",
+    ),
+    (
+        &[
+            "--set-json",
+            r#"metrics.podMonitor.tlsConfig.ca={"secret":{"name":"a","key":"b"},"configMap":{"name":"a","key":"b"}}"#,
+        ],
+        "/metrics/podMonitor/tlsConfig/ca",
+    ),
+    (&["--set", "metrics.podMonitor.tlsConfig.ca.secret.name=a"], "/metrics/podMonitor/tlsConfig/ca/secret"),
+    (&["--set-string", "metrics.podMonitor.tlsConfig.insecureSkipVerify=yes"], "insecureSkipVerify"),
 ];
 
 /// Runs all of them.

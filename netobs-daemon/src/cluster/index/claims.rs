@@ -104,7 +104,7 @@ impl Claims {
     /// The owner of an address in its canonical form.
     pub(super) fn owner(&self, ip: IpAddr, boot_ns: u64) -> IpOwner {
         let Some(claims) = self.0.get(&ip) else { return IpOwner::Unknown };
-        let mut found: Option<(&Who, Layer)> = None;
+        let mut found: Option<(&Who, Layer, u64)> = None;
         for claim in claims.iter().filter(|claim| claim.possible(boot_ns)) {
             // A slice says nothing about a node's address (it cannot tell that a pod is on the host's network), nor about
             // a pod whose own status says when it had the address.
@@ -116,15 +116,18 @@ impl Claims {
                 continue;
             }
             match found {
-                None => found = Some((&claim.who, claim.layer)),
-                Some((who, layer))
-                    if who.id() == claim.who.id() && (layer == Layer::Node) == (claim.layer == Layer::Node) => {}
+                None => found = Some((&claim.who, claim.layer, claim.start.at)),
+                Some((who, layer, since))
+                    if who.id() == claim.who.id() && (layer == Layer::Node) == (claim.layer == Layer::Node) =>
+                {
+                    found = Some((who, layer, since.min(claim.start.at)));
+                }
                 Some(_) => return IpOwner::Ambiguous,
             }
         }
         match found {
-            Some((Who::Pod { pod, .. }, _)) => IpOwner::Pod(pod.clone()),
-            Some((Who::Node(name), _)) => IpOwner::Node(name.clone()),
+            Some((Who::Pod { pod, .. }, _, since)) => IpOwner::Pod(pod.clone(), since),
+            Some((Who::Node(name), ..)) => IpOwner::Node(name.clone()),
             None => IpOwner::Unknown,
         }
     }

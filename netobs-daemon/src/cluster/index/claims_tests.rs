@@ -35,7 +35,7 @@ fn check(steps: &[(u64, &str)], owners: &[(u64, &str)]) {
     }
     for (at, expected) in owners {
         let owner = match table.claims.owner(IP, at * MS) {
-            IpOwner::Pod(pod) => pod.name.clone(),
+            IpOwner::Pod(pod, _) => pod.name.clone(),
             IpOwner::Node(node) => format!("node {node}"),
             IpOwner::Ambiguous => "ambiguous".into(),
             IpOwner::Unknown => "unknown".into(),
@@ -97,11 +97,11 @@ fn the_history_ends_after_a_minute_and_leaves_nothing() {
     assert!(table.begin(IP, Layer::Pod, &pod("a"), seen(1_000)));
     table.end(IP, Layer::Pod, "a", seen(5_000));
     table.expire(5_000 * MS + HISTORY_NS - 1);
-    assert!(matches!(table.claims.owner(IP, 4_000 * MS), IpOwner::Pod(_)));
+    assert!(matches!(table.claims.owner(IP, 4_000 * MS), IpOwner::Pod(..)));
     let before = table.claims.clone();
     table.expire(5_000 * MS + HISTORY_NS);
     assert!(table.claims.0.get(&IP).is_none());
-    assert!(matches!(before.owner(IP, 4_000 * MS), IpOwner::Pod(_)), "a reader keeps what it has");
+    assert!(matches!(before.owner(IP, 4_000 * MS), IpOwner::Pod(..)), "a reader keeps what it has");
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn ip(text: &str) -> IpAddr {
 
 fn owner(snapshot: &Snapshot, address: &str, boot_ns: u64) -> String {
     match snapshot.ip_owner(ip(address), boot_ns) {
-        IpOwner::Pod(pod) => {
+        IpOwner::Pod(pod, _) => {
             let workload = pod.workload.as_ref().map_or("-".into(), |it| format!("{} {}", it.kind, it.name));
             format!("{}/{} {} {workload}", pod.namespace, pod.name, pod.node.as_deref().unwrap_or("?"))
         }
@@ -376,9 +376,9 @@ proptest! {
                 .filter(|it| it.record.ips.contains(&ip) && !it.record.finished && !it.record.host_network)
                 .map(|it| it.record.uid.as_str()).collect();
             match snapshot.ip_owner(ip, after) {
-                IpOwner::Pod(pod) if !live.is_empty() => prop_assert_eq!(live, HashSet::from([pod.uid.as_deref().unwrap()])),
+                IpOwner::Pod(pod, _) if !live.is_empty() => prop_assert_eq!(live, HashSet::from([pod.uid.as_deref().unwrap()])),
                 IpOwner::Node(_) | IpOwner::Unknown => prop_assert!(live.is_empty()),
-                IpOwner::Pod(_) | IpOwner::Ambiguous => {}
+                IpOwner::Pod(..) | IpOwner::Ambiguous => {}
             }
         }
         for kind in Kind::ALL {

@@ -3,8 +3,8 @@
 //! A client brings a bearer token. The API server says whose it is (`TokenReview`) and whether that user may `get` the path
 //! `/metrics` (`SubjectAccessReview`), as for the kubelet's own metrics. While it cannot be asked, nobody new is let in.
 //!
-//! Everything that comes before a decision is bounded: connections, those of one address, the time of a handshake and of a
-//! request's header, the header's size, the reviews.
+//! Everything that comes before a decision is bounded: connections, those of one peer, the time of a handshake and of a
+//! request's header, the header's size, the reviews. Whoever is not let in is hung up on after the answer.
 
 pub mod authorize;
 mod cache;

@@ -33,7 +33,7 @@ pub(super) struct Responder {
 impl Responder {
     /// Answers, and counts.
     pub(super) async fn respond(self, method: Method, uri: Uri, headers: HeaderMap) -> Response<Body> {
-        let (result, response) = match self.decide(&method, &uri, &headers).await {
+        let (result, mut response) = match self.decide(&method, &uri, &headers).await {
             Ok(()) => match metrics::respond(&self.api, &uri, &headers) {
                 Ok(response) => (ScrapeResult::Served, response),
                 Err(problem) => (ScrapeResult::Refused, problem.into_response()),
@@ -48,6 +48,10 @@ impl Responder {
                 (result, response)
             }
         };
+        if result != ScrapeResult::Served {
+            // hyper ends the connection after it: whoever is not let in keeps no place by being idle.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         self.api.scrape.request(result);
         response
     }

@@ -28,8 +28,8 @@ use crate::http::api::Api;
 pub struct ScrapeLimits {
     /// Connections at a time; more wait to be accepted.
     pub connections: usize,
-    /// Of those, from one address; more are closed.
-    pub per_address: usize,
+    /// Of those, from one IPv4 address or one /64 of IPv6; more are closed.
+    pub per_peer: usize,
     /// For a TLS handshake.
     pub handshake: Duration,
     /// For a request's header, also while the connection is idle.
@@ -51,7 +51,7 @@ impl Default for ScrapeLimits {
     fn default() -> Self {
         Self {
             connections: 64,
-            per_address: 16,
+            per_peer: 16,
             handshake: Duration::from_secs(5),
             header: Duration::from_secs(10),
             connection: Duration::from_mins(5),
@@ -136,7 +136,7 @@ async fn accept(
                 continue;
             }
         };
-        let Some(peer_place) = peers.enter(peer.ip(), limits.per_address) else {
+        let Some(peer_place) = peers.enter(peer.ip(), limits.per_peer) else {
             responder.api.scrape.lost(Lost::TooMany);
             continue;
         };

@@ -28,7 +28,7 @@ pub enum ScrapeResult {
 /// How a connection ended that carried no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lost {
-    /// Its address had as many as one may have.
+    /// Its peer had as many as one may have.
     TooMany,
     /// No TLS, or not in time.
     Handshake,

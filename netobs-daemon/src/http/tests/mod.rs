@@ -179,6 +179,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Begins a stream and reads the answer's head, in lower case.
     async fn stream(&mut self, path: &str, headers: &str) -> String {
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")).await;
+        self.head().await
+    }
+
+    /// The next answer's head, in lower case.
+    async fn head(&mut self) -> String {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             assert_ne!(self.0.read_line(&mut head).await.unwrap(), 0, "ended in the head: {head}");

@@ -225,8 +225,56 @@ async fn other_protocols_and_large_headers_end_cleanly() {
 }
 
 #[tokio::test]
-async fn one_address_has_its_bound() {
-    let limits = ScrapeLimits { per_address: 2, ..ScrapeLimits::default() };
+async fn who_is_not_let_in_keeps_no_place() {
+    // Idle for a minute is allowed: only the answer itself ends these connections.
+    let limits = ScrapeLimits { header: Duration::from_mins(1), connections: 2, ..ScrapeLimits::default() };
+    let (scraped, certificate) = start(limits).await;
+    let begin = async |request: &str, headers: &str| {
+        let mut connection = Connection::new(scraped.connect(&certificate).await.unwrap());
+        connection
+            .send(&format!("{request} HTTP/1.1\r\nHost: node-a\r\nConnection: keep-alive\r\n{headers}\r\n"))
+            .await;
+        connection
+    };
+    for (request, headers, status) in [
+        ("GET /metrics", "", 401),
+        ("GET /metrics", "Authorization: Bearer nobody\r\n", 401),
+        ("GET /metrics", "Authorization: Bearer somebody\r\n", 403),
+        ("GET /", GOOD, 404),
+        ("POST /metrics", GOOD, 405),
+        ("GET /metrics?x=1", GOOD, 400),
+    ] {
+        let (head, _) = begin(request, headers).await.whole().await;
+        assert!(
+            head.starts_with(&format!("HTTP/1.1 {status} ")) && head.contains("\r\nconnection: close\r\n"),
+            "{head}"
+        );
+    }
+    scraped.table.away.store(true, Ordering::SeqCst);
+    let (head, _) = begin("GET /metrics", "Authorization: Bearer prometheus2\r\n").await.whole().await;
+    assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("\r\nconnection: close\r\n"), "{head}");
+    scraped.table.away.store(false, Ordering::SeqCst);
+
+    // Clients that never hang up themselves, more than there are places: each has its turn.
+    let mut idle = Vec::new();
+    for _ in 0..6 {
+        let connection = begin("GET /metrics", "").await;
+        idle.push(connection);
+    }
+    // Who is let in may go on.
+    let mut prometheus = begin("HEAD /metrics", GOOD).await;
+    for again in [true, true, false] {
+        let head = prometheus.head().await;
+        assert!(head.starts_with("http/1.1 200 ") && !head.contains("connection: close"), "{head}");
+        if again {
+            prometheus.send(&format!("HEAD /metrics HTTP/1.1\r\nHost: node-a\r\n{GOOD}\r\n")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_peer_has_its_bound() {
+    let limits = ScrapeLimits { per_peer: 2, ..ScrapeLimits::default() };
     let (scraped, certificate) = start(limits).await;
     let first = scraped.connect(&certificate).await.unwrap();
     let second = scraped.connect(&certificate).await.unwrap();

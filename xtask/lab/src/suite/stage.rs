@@ -13,12 +13,12 @@ use super::ledger::is_settled;
 use crate::{Client, Daemon, DaemonBuilder, Layout, Shop};
 
 /// How long an event may take to be there. Far more than the product promises, which the latency case holds it to.
-const WITHIN: Duration = Duration::from_secs(4);
+const WITHIN: Duration = Duration::from_secs(8);
 /// How long is waited for an event too many.
 const SETTLE: Duration = Duration::from_millis(120);
 
 /// How long the sums of a burst may take to be there, and how long is waited for one too many: they are told every second.
-const SUMS_WITHIN: Duration = Duration::from_secs(8);
+const SUMS_WITHIN: Duration = Duration::from_secs(15);
 const SUMS_SETTLE: Duration = Duration::from_millis(1200);
 /// How long the ledger may take to settle once nothing happens any more.
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);
@@ -72,6 +72,16 @@ impl Stage {
     /// Keeps a server running as long as the stage.
     pub fn keep(&mut self, server: crate::Server) {
         self.shop.keep(server);
+    }
+
+    /// Tells the API server what pods and Services the node has now, and waits until the daemon knows them.
+    pub fn sync(&self) -> Result<()> {
+        self.api.sync_from(&self.node);
+        let known = json!({"metadata": {"pods": self.node.pods().len(), "services": self.node.services().len()}});
+        self.status_when("the new names are known", WITHIN, |status| contains(status, &known))?;
+        // Where a Service's pods are comes from another watch, which the status does not count.
+        std::thread::sleep(SETTLE);
+        Ok(())
     }
 
     /// The daemon's client.

@@ -89,10 +89,10 @@ pub fn question(id: u16, name: &str, kind: u16) -> Vec<u8> {
     message
 }
 
-/// Sends a question of type A and waits up to a second for the answer. The socket's own address, and the answer.
+/// Sends a question of type A and waits up to two seconds for the answer. The socket's own address, and the answer.
 pub fn ask(from: &Place, server: SocketAddr, id: u16, name: &str) -> Result<(SocketAddr, Option<Vec<u8>>)> {
     let socket = socket(from, server)?;
-    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
     socket.send(&question(id, name, 1))?;
     let mut answer = [0; 1500];
     let answer = socket.recv(&mut answer).ok().map(|length| answer[..length].to_vec());

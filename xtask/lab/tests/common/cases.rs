@@ -47,7 +47,8 @@ pub fn run(suite: &Suite, name: &str) {
     }
 }
 
-/// Makes a test of each case of a suite's list, all run by a function `run` of the test file.
+/// Makes a test of each case of a suite's list, all run by a function `run` of the test file. Those that measure are in a
+/// module `alone`: by that name `.config/nextest.toml` knows them, and gives them the machine to themselves.
 macro_rules! tests {
     (together { $($group:ident: $($case:ident),+;)+ } alone { $($other:ident: $($lone:ident),+;)+ }) => {
         $($(
@@ -56,11 +57,13 @@ macro_rules! tests {
                 run(stringify!($case));
             }
         )+)+
-        $($(
-            #[test]
-            fn $lone() {
-                run(stringify!($lone));
-            }
-        )+)+
+        mod alone {
+            $($(
+                #[test]
+                fn $lone() {
+                    super::run(stringify!($lone));
+                }
+            )+)+
+        }
     };
 }

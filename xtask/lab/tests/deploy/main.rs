@@ -1,11 +1,14 @@
-//! What `deploy/netobs.yaml` promises, held against a running daemon: its arguments, its access rights, its capabilities.
+//! What the plain manifests of `deploy/` promise, held against a running daemon: arguments, access rights, capabilities.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 #[path = "../common/mod.rs"]
 mod common;
 mod manifest;
+#[path = "../common/scraper.rs"]
+mod scraper;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -44,13 +47,16 @@ fn daemon(binary: impl Into<PathBuf>, manifest: &Manifest, api: &ApiServer) -> D
     manifest.arguments().into_iter().fold(builder, DaemonBuilder::arg)
 }
 
+/// What the listener for metrics over the network is given by, and the chart's port of it.
+const LISTEN: &str = "--metrics-listen=";
+const METRICS_PORT: u16 = 7118;
+
 /// A right: group, resource, verb.
 type Right = (String, String, String);
 
 /// What a request needs, as the API server's authorizer sees it; `None` for what every account may (`/version`).
 fn right(request: &str) -> Option<Right> {
     let (method, uri) = request.split_once(' ').unwrap();
-    assert_eq!(method, "GET", "nothing is written: {request}");
     let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let (group, rest) = match parts.as_slice() {
@@ -65,21 +71,46 @@ fn right(request: &str) -> Option<Right> {
         _ => panic!("what is {request}?"),
     };
     let watch = query.split('&').any(|parameter| matches!(parameter, "watch=1" | "watch=true"));
-    let verb = match (watch, single) {
-        (true, _) => "watch",
-        (false, true) => "get",
-        (false, false) => "list",
+    let verb = match (method, watch, single) {
+        ("GET", true, _) => "watch",
+        ("GET", false, true) => "get",
+        ("GET", false, false) => "list",
+        // A question that has to be posted. Nothing is stored.
+        ("POST", _, false) if resource.ends_with("reviews") => "create",
+        _ => panic!("nothing is written: {request}"),
     };
     Some((group.to_owned(), resource.to_owned(), verb.to_owned()))
 }
 
-/// Runs the daemon until it has looked up the owners; what it asked for.
+/// Runs the daemon until it has looked up the owners, and scrapes it where it listens for that; what it asked for.
 fn asked(manifest: &Manifest, extra: &[&str], streaming: StreamingLists) -> BTreeSet<Right> {
     let node = node();
     let api = ApiServer::start(&node).unwrap();
     api.streaming_lists(streaming);
-    let builder = extra.iter().fold(daemon(netobs(), manifest, &api), |builder, argument| builder.arg(*argument));
+    api.know_token("token-of-prometheus", "prometheus");
+    api.allow_path("prometheus", "/metrics");
+    let mut builder = extra.iter().fold(daemon(netobs(), manifest, &api), |builder, argument| builder.arg(*argument));
+    let listener =
+        manifest.arguments().into_iter().find_map(|argument| argument.strip_prefix(LISTEN).map(str::to_owned));
+    let certificate = scraper::write_pair(&node);
+    if listener.is_some() {
+        for (argument, file) in [("--metrics-tls-cert", "tls.crt"), ("--metrics-tls-key", "tls.key")] {
+            builder = builder.arg(argument).arg(node.directory().join(file));
+        }
+    }
     let daemon = builder.start(&node).unwrap();
+    let on_all: Option<SocketAddr> = listener.map(|address| address.parse().unwrap());
+    assert!(on_all.is_none_or(|address| address.ip().is_unspecified()), "{on_all:?}");
+    let port = on_all.map_or(METRICS_PORT, |address| address.port());
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    if on_all.is_some() {
+        let connection = scraper::tls(&node, address, &certificate).unwrap();
+        let (status, head, body) = scraper::get(connection, "/metrics", Some("token-of-prometheus"));
+        assert!(status == 200 && body.contains("\nnetobs_ready 1\n"), "{head}\n{body}");
+    } else {
+        let connected = node.tcp_connect(address, Duration::from_secs(1));
+        assert!(connected.is_err(), "the manifest says nothing of {address}, and the daemon listens there");
+    }
     // Two Jobs and a bare ReplicaSet: the look-ups come after the daemon is ready, one by one.
     let look_ups = || {
         let gets = api.requests().into_iter().filter_map(|it| right(&it)).filter(|(.., verb)| verb == "get");
@@ -99,13 +130,32 @@ fn the_cluster_role_is_exactly_what_is_asked() {
     if common::skip("access rights") {
         return;
     }
-    let manifest = Manifest::read();
+    let manifest = Manifest::plain();
     for extra in [&[][..], &["--watch-all-pods"]] {
-        // Plain lists are made only where the server refuses streaming ones.
-        let mut used = asked(&manifest, extra, StreamingLists::Served);
-        used.extend(asked(&manifest, extra, StreamingLists::Refused));
-        assert_eq!(used, manifest.rights(), "asked for (left) and allowed (right), with {extra:?}");
+        compare(&manifest, extra);
     }
+}
+
+/// All that is asked for is allowed, and all that is allowed is asked for.
+fn compare(manifest: &Manifest, extra: &[&str]) {
+    // Plain lists are made only where the server refuses streaming ones.
+    let mut used = asked(manifest, extra, StreamingLists::Served);
+    used.extend(asked(manifest, extra, StreamingLists::Refused));
+    assert_eq!(used, manifest.rights(), "asked for (left) and allowed (right), with {extra:?}");
+}
+
+#[test]
+fn reviews_are_asked_for_and_allowed_with_metrics_over_the_network_only() {
+    if common::skip("access rights with metrics") {
+        return;
+    }
+    let manifest = Manifest::with_metrics();
+    compare(&manifest, &[]);
+    let more: Vec<Right> = manifest.rights().difference(&Manifest::plain().rights()).cloned().collect();
+    let create = |group: &str, resource: &str| (group.to_owned(), resource.to_owned(), "create".to_owned());
+    let reviews =
+        [create("authentication.k8s.io", "tokenreviews"), create("authorization.k8s.io", "subjectaccessreviews")];
+    assert_eq!(more, reviews);
 }
 
 /// A program that starts the daemon with these capabilities and no others, and without a way to get more, as a container
@@ -149,7 +199,7 @@ fn the_capabilities_are_enough_and_none_is_too_many() {
     if common::skip_without("capabilities", &[("setpriv", "util-linux")]) {
         return;
     }
-    let manifest = Manifest::read();
+    let manifest = Manifest::plain();
     let node = node();
     let api = ApiServer::start(&node).unwrap();
     let all = sees(&netobs(), &manifest, &node, &api);

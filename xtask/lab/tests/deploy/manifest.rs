@@ -1,22 +1,30 @@
-//! The plain manifest, read as Kubernetes reads it.
+//! The plain manifests, read as Kubernetes reads them.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-const TEXT: &str = include_str!("../../../../deploy/netobs.yaml");
-
 /// Its documents.
 pub struct Manifest(Vec<Value>);
 
 impl Manifest {
-    pub fn read() -> Self {
-        Self(serde_saphyr::from_multiple(TEXT).expect("deploy/netobs.yaml is YAML"))
+    /// With the chart's defaults.
+    pub fn plain() -> Self {
+        Self::read(include_str!("../../../../deploy/netobs.yaml"))
+    }
+
+    /// With the metrics over the network.
+    pub fn with_metrics() -> Self {
+        Self::read(include_str!("../../../../deploy/netobs-metrics.yaml"))
+    }
+
+    fn read(text: &str) -> Self {
+        Self(serde_saphyr::from_multiple(text).expect("YAML"))
     }
 
     fn object(&self, kind: &str) -> &Value {
         let mut objects = self.0.iter().filter(|object| object["kind"] == kind);
-        let object = objects.next().unwrap_or_else(|| panic!("deploy/netobs.yaml has no {kind}"));
+        let object = objects.next().unwrap_or_else(|| panic!("the manifest has no {kind}"));
         assert!(objects.next().is_none(), "more than one {kind}");
         object
     }
@@ -39,10 +47,13 @@ impl Manifest {
         strings(&capabilities["add"])
     }
 
-    /// Group, resource and verb of everything the `ClusterRole` allows.
+    /// Group, resource and verb of everything that the daemon's own `ClusterRole` allows: the one that is bound.
     pub fn rights(&self) -> BTreeSet<(String, String, String)> {
+        let name = &self.object("ClusterRoleBinding")["roleRef"]["name"];
+        let bound = |object: &&Value| object["kind"] == "ClusterRole" && object["metadata"]["name"] == *name;
+        let role = self.0.iter().find(bound).unwrap_or_else(|| panic!("there is no ClusterRole {name}"));
         let mut rights = BTreeSet::new();
-        for rule in self.object("ClusterRole")["rules"].as_array().expect("rules") {
+        for rule in role["rules"].as_array().expect("rules") {
             for group in strings(&rule["apiGroups"]) {
                 for resource in strings(&rule["resources"]) {
                     rights.extend(

@@ -23,7 +23,7 @@ const AGE: Duration = Duration::from_millis(50);
 
 /// What is told of the end of a living connection. What the sender's socket was in before may be unknown; that it had left
 /// that state by the time it sent the reset is not what the field means.
-fn aborted(opener: &str, reason: Option<&str>) -> Value {
+fn aborted(opener: &str, reason: &str) -> Value {
     json!({
         "cause": "aborted", "reason": reason, "opener": opener, "destination_state": "ESTABLISHED",
     })
@@ -37,27 +37,45 @@ fn states_are_right(event: &Value) -> Result<()> {
     Ok(())
 }
 
-/// A connection that has lived for a moment.
-fn living(stage: &Stage, at: SocketAddr) -> Result<Connection> {
-    let connection = Connection::direct(&stage.client, &stage.db, at)?;
+/// A connection to an address that leads to `at` of `shop/db-0`, which has lived for a moment.
+fn living(stage: &Stage, to: SocketAddr, at: SocketAddr) -> Result<Connection> {
+    let connection = Connection::open(&stage.client, to, &stage.db, at)?;
     connection.talk()?;
     std::thread::sleep(AGE);
     Ok(connection)
+}
+
+/// The opener, `shop/checkout` at `from`, has given up its connection to `at` of `shop/db-0`: the one event of it.
+fn opener_gave_up(stage: &Stage, from: SocketAddr, at: SocketAddr, reason: &str) -> Result<Value> {
+    let ends = [pod(&stage.client), pod(&stage.db)];
+    let event = one_reset(stage, &reset(from, at), ends, &aborted("source", reason))?;
+    states_are_right(&event)?;
+    Ok(event)
+}
+
+/// The server closes its end: the opener is reset. The one event of it.
+fn server_gives_up(stage: &Stage, connection: Connection, at: SocketAddr, reason: &str) -> Result<Value> {
+    let from = connection.client_address()?;
+    let Connection { mut client, server, .. } = connection;
+    drop(server);
+    is_reset(&mut client)?;
+    let ends = [pod(&stage.db), pod(&stage.client)];
+    let event = one_reset(stage, &reset(at, from), ends, &aborted("destination", reason))?;
+    states_are_right(&event)?;
+    Ok(event)
 }
 
 /// The opener gives up (`SO_LINGER` with time 0).
 pub fn aborted_by_client(context: &Context) -> Result<Outcome> {
     let stage = Stage::start(context)?;
     for at in both(&stage.db, OPEN) {
-        let connection = living(&stage, at)?;
+        let connection = living(&stage, at, at)?;
         let from = connection.client_address()?;
         let Connection { client, mut server, .. } = connection;
         abort_on_close(&client)?;
         drop(client);
         is_reset(&mut server)?;
-        let ends = [pod(&stage.client), pod(&stage.db)];
-        let event = one_reset(&stage, &reset(from, at), ends, &aborted("source", Some("TCP_STATE")))?;
-        states_are_right(&event)?;
+        opener_gave_up(&stage, from, at, "TCP_STATE")?;
     }
     stage.expect(2, &json!({"kind": "reset"}))?;
     stage.finish_settled("one event each: the opener gave up")
@@ -67,15 +85,9 @@ pub fn aborted_by_client(context: &Context) -> Result<Outcome> {
 pub fn aborted_by_server(context: &Context) -> Result<Outcome> {
     let stage = Stage::start(context)?;
     for at in both(&stage.db, OPEN) {
-        let connection = living(&stage, at)?;
-        let from = connection.client_address()?;
-        let Connection { mut client, server, .. } = connection;
-        abort_on_close(&server)?;
-        drop(server);
-        is_reset(&mut client)?;
-        let ends = [pod(&stage.db), pod(&stage.client)];
-        let event = one_reset(&stage, &reset(at, from), ends, &aborted("destination", Some("TCP_STATE")))?;
-        states_are_right(&event)?;
+        let connection = living(&stage, at, at)?;
+        abort_on_close(&connection.server)?;
+        server_gives_up(&stage, connection, at, "TCP_STATE")?;
     }
     stage.expect(2, &json!({"kind": "reset"}))?;
     stage.finish_settled("one event each: the server gave up")
@@ -85,21 +97,11 @@ pub fn aborted_by_server(context: &Context) -> Result<Outcome> {
 pub fn aborted_behind_service(context: &Context) -> Result<Outcome> {
     let stage = Stage::start(context)?;
     let sql = stage.node.add_service(Service::new("shop", "sql").select("app", "db").tcp("sql", 70, OPEN))?;
-    stage.api.sync_from(&stage.node);
-    std::thread::sleep(Duration::from_millis(300));
+    stage.sync()?;
     for (at, to) in both(&stage.db, OPEN).into_iter().zip([sql.at("sql"), sql.at6("sql")]) {
-        let to = to.context("the Service's address")?;
-        let connection = Connection::open(&stage.client, to, &stage.db, at)?;
-        connection.talk()?;
-        std::thread::sleep(AGE);
-        let from = connection.client_address()?;
-        let Connection { mut client, server, .. } = connection;
-        abort_on_close(&server)?;
-        drop(server);
-        is_reset(&mut client)?;
-        let ends = [pod(&stage.db), pod(&stage.client)];
-        let event = one_reset(&stage, &reset(at, from), ends, &aborted("destination", Some("TCP_STATE")))?;
-        states_are_right(&event)?;
+        let connection = living(&stage, to.context("the Service's address")?, at)?;
+        abort_on_close(&connection.server)?;
+        let event = server_gives_up(&stage, connection, at, "TCP_STATE")?;
         must(&event, &json!({"nat": {"service": service(&sql, "sql"), "backend": pod(&stage.db)}}))?;
     }
     stage.expect(2, &json!({"kind": "reset"}))?;
@@ -110,17 +112,11 @@ pub fn aborted_behind_service(context: &Context) -> Result<Outcome> {
 pub fn aborted_with_unread_data(context: &Context) -> Result<Outcome> {
     let stage = Stage::start(context)?;
     for at in both(&stage.db, OPEN) {
-        let mut connection = living(&stage, at)?;
-        let from = connection.client_address()?;
+        let mut connection = living(&stage, at, at)?;
         connection.client.write_all(b"nobody reads this")?;
         // It has arrived once it can be looked at.
         ensure!(connection.server.peek(&mut [0; 8])? > 0, "nothing arrives");
-        let Connection { mut client, server, .. } = connection;
-        drop(server);
-        is_reset(&mut client)?;
-        let ends = [pod(&stage.db), pod(&stage.client)];
-        let event = one_reset(&stage, &reset(at, from), ends, &aborted("destination", Some("TCP_ABORT_ON_CLOSE")))?;
-        states_are_right(&event)?;
+        server_gives_up(&stage, connection, at, "TCP_ABORT_ON_CLOSE")?;
     }
     stage.expect(2, &json!({"kind": "reset"}))?;
     stage.finish_settled("one event each, with the kernel's reason")
@@ -145,9 +141,7 @@ pub fn process_killed(context: &Context) -> Result<Outcome> {
         std::thread::sleep(AGE);
         process.signal(rustix::process::Signal::KILL)?;
         is_reset(&mut server)?;
-        let ends = [pod(&stage.client), pod(&stage.db)];
-        let event = one_reset(&stage, &reset(from, at), ends, &aborted("source", Some("TCP_ABORT_ON_CLOSE")))?;
-        states_are_right(&event)?;
+        opener_gave_up(&stage, from, at, "TCP_ABORT_ON_CLOSE")?;
     }
     stage.expect(2, &json!({"kind": "reset"}))?;
     stage.finish_settled("one event each: the opener's kernel gave up")
@@ -157,7 +151,7 @@ pub fn process_killed(context: &Context) -> Result<Outcome> {
 fn half_open(context: &Context, listening: bool) -> Result<Outcome> {
     let stage = Stage::start(context)?;
     for at in both(&stage.db, OPEN) {
-        let connection = living(&stage, at)?;
+        let connection = living(&stage, at, at)?;
         let from = connection.client_address()?;
         let Connection { mut client, server, listener } = connection;
         let listener = listener.filter(|_| listening);

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::Place;
 
 /// How long a connection may take to be there or to carry its data.
-const LIMIT: Duration = Duration::from_secs(3);
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// An open connection.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Floods of resets: counted to the last packet, announced within two seconds, and their end.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -125,6 +126,8 @@ pub fn storm_of_refusals(context: &Context) -> Result<Outcome> {
 /// Ordinary resets of somebody else are told whole while a storm rages.
 pub fn others_are_told_beside_a_storm(context: &Context) -> Result<Outcome> {
     const OTHERS: usize = 5;
+    /// Resets that the storm sends at a time.
+    const PART: u64 = 10_000;
     let stage = Stage::start(context)?;
     let lines = stage.client().stream("/v1/events/stream?kind=flood")?;
     let to = stage.db.at(TARGET);
@@ -134,16 +137,26 @@ pub fn others_are_told_beside_a_storm(context: &Context) -> Result<Outcome> {
     let begin = Instant::now();
     let closed = stage.web[1].at(CLOSED);
     also_dropped(&stage, closed);
-    std::thread::scope(|scope| -> Result<()> {
-        let storm = scope.spawn(|| sender.flood(&packets, STORM));
-        onset(&lines, begin, &stage.web[0])?;
-        for _ in 0..OTHERS {
-            refuse(&stage.client, closed)?;
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        ensure!(!storm.is_finished(), "the storm was over too soon");
-        storm.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        Ok(())
+    // It rages until the others are done, however fast this machine sends.
+    let raging = AtomicBool::new(true);
+    let sent = std::thread::scope(|scope| {
+        let storm = scope.spawn(|| -> Result<u64> {
+            let mut sent = 0;
+            while raging.load(Ordering::Acquire) {
+                sender.flood(&packets, PART)?;
+                sent += PART;
+            }
+            Ok(sent)
+        });
+        let told = onset(&lines, begin, &stage.web[0]).and_then(|_| {
+            (0..OTHERS).try_for_each(|_| {
+                std::thread::sleep(Duration::from_millis(20));
+                refuse(&stage.client, closed)
+            })
+        });
+        raging.store(false, Ordering::Release);
+        let sent = storm.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        told.map(|()| sent)
     })?;
     for event in stage.expect(OTHERS, &reset(closed, any_port(stage.client.ipv4())))? {
         must(
@@ -154,12 +167,12 @@ pub fn others_are_told_beside_a_storm(context: &Context) -> Result<Outcome> {
             }),
         )?;
     }
-    stage.told(&reset(any_port(stage.web[0].ipv4()), any_port(stage.db.ipv4())), STORM)?;
+    stage.told(&reset(any_port(stage.web[0].ipv4()), any_port(stage.db.ipv4())), sent)?;
     let floods = stage.events(&json!({"kind": "flood"}))?;
     let other = floods.iter().find(|event| event["source"]["pod"]["name"] != stage.web[0].name());
     ensure!(other.is_none(), "a flood of somebody else: {other:?}");
     stage.caused(json!({"kind": "flood", "source": pod(&stage.web[0])}));
-    stage.finish_settled(format!("{OTHERS} of {OTHERS} told whole beside {STORM}"))
+    stage.finish_settled(format!("{OTHERS} of {OTHERS} told whole beside {sent}"))
 }
 
 /// A few resets every second are no flood.

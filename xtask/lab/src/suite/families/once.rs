@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
@@ -44,8 +43,7 @@ fn each_once(context: &Context, layout: Layout) -> Result<Outcome> {
     let stage = Stage::on(context, Shop::start(layout)?, |daemon| daemon)?;
     let service = Service::new("shop", "cache").select("app", "db").tcp("redis", 6380, CLOSED);
     let service = stage.node.add_service(service)?;
-    stage.api.sync_from(&stage.node);
-    std::thread::sleep(Duration::from_millis(300));
+    stage.sync()?;
     let mut refused: BTreeMap<IpAddr, u64> = BTreeMap::new();
     for (from, to, by) in ways(&stage, &service)? {
         for _ in 0..CONNECTIONS {

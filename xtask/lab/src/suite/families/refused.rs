@@ -1,7 +1,6 @@
 //! Connections to ports on which nothing listens, between all kinds of ends.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -60,8 +59,7 @@ pub fn refused_behind_service(context: &Context) -> Result<Outcome> {
     let stage = Stage::start(context)?;
     let broken = Service::new("shop", "cache").select("app", "db").tcp("redis", 6380, CLOSED);
     let broken = stage.node.add_service(broken)?;
-    stage.api.sync_from(&stage.node);
-    std::thread::sleep(Duration::from_millis(300));
+    stage.sync()?;
     for (to, backend) in [broken.at("redis"), broken.at6("redis")].into_iter().zip(both(&stage.db, CLOSED)) {
         let to = to.context("the Service's address")?;
         refuse(&stage.client, to)?;

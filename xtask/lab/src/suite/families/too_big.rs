@@ -2,7 +2,6 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -156,8 +155,7 @@ pub fn too_big_behind_service(context: &Context) -> Result<Outcome> {
     let stage = stage(context)?;
     let bulk = Service::new("shop", "bulk").select("app", "db").tcp("bulk", 90, SINK);
     let bulk = stage.node.add_service(bulk)?;
-    stage.api.sync_from(&stage.node);
-    std::thread::sleep(Duration::from_millis(300));
+    stage.sync()?;
     for (at, to) in [stage.db.at(SINK), stage.db.at6(SINK)].into_iter().zip([bulk.at("bulk"), bulk.at6("bulk")]) {
         let to = to.context("the Service's address")?;
         let mut connection = Connection::open(&stage.client, to, &stage.db, at)?;

@@ -155,7 +155,7 @@ pub fn clsact_foreign_filters_are_let_be(context: &Context) -> Result<Outcome> {
         let mut rows = status["interfaces"].as_array().into_iter().flatten();
         rows.any(|row| row["name"] == interface.as_str() && text(row, "/why_not").contains("going first"))
     };
-    stage.status_when("somebody's filter goes first", SECOND, behind)?;
+    stage.status_when("somebody's filter goes first", 5 * SECOND, behind)?;
 
     let status = stage.daemon.terminate(8 * SECOND)?;
     ensure!(status.success(), "it ended with {status}; its log: {}", stage.daemon.log());
@@ -268,10 +268,10 @@ pub fn clsact_waits_for_the_maker_of_an_interface(context: &Context) -> Result<O
         Some(json!([row["attached"], row["why_not"]]))
     };
     let came = Instant::now();
-    stage.status_when("it waits", SECOND, |status| {
+    stage.status_when("it waits", 3 * SECOND, |status| {
         attached(status, guest.host_interface()).is_some_and(|row| row[0] == json!([]) && row[1].is_string())
     })?;
-    std::thread::sleep(2 * SECOND);
+    std::thread::sleep((2 * SECOND).saturating_sub(came.elapsed()));
     stage.node.must(&["tc", "qdisc", "add", "dev", guest.host_interface(), "ingress"])?;
     let status = stage.status_when("both are observed", FRESH, |status| {
         attached(status, guest.host_interface()).is_some_and(|row| row[0] == json!(["ingress"]))

@@ -87,7 +87,7 @@ pub fn dns_truncated(context: &Context) -> Result<Outcome> {
     let _server = DnsServer::start(&stage.node, &big, &records)?;
     let behind = Service::new("kube-system", "big-dns").udp("dns", 53, 53);
     let behind = stage.node.add_service(behind)?;
-    stage.api.sync_from(&stage.node);
+    stage.sync()?;
     for to in [behind.at("dns"), behind.at6("dns")].into_iter().flatten() {
         let cut = stage.client.dig(to.ip(), "large.cluster.local", "TXT", &["+ignore"])?;
         ensure!(cut.text.contains(" tc"), "not truncated: {}", cut.text);
@@ -111,7 +111,7 @@ pub fn dns_unanswered(context: &Context) -> Result<Outcome> {
     let silent = stage.node.add_pod(PodSpec::new("kube-system", "silent"))?;
     stage.keep(silent.udp_silent(53)?);
     let behind = stage.node.add_service(Service::new("kube-system", "silent").udp("dns", 53, 53))?;
-    stage.api.sync_from(&stage.node);
+    stage.sync()?;
     for (id, to) in (815..).zip([behind.at("dns"), behind.at6("dns")].into_iter().flatten()) {
         let asking = socket(&stage.client, to)?;
         let question = question(id, "web.shop.svc.cluster.local", 28);

@@ -44,7 +44,7 @@ pub(super) fn traffic_flows(stage: &Stage) -> Result<()> {
         ensure!(asked.1.is_some(), "no answer from {to}");
     }
     for to in [stage.web_service.at("http"), stage.web_service.at6("http")].into_iter().flatten() {
-        stage.client.tcp_connect(to, SECOND).with_context(|| format!("connecting to {to}"))?;
+        stage.client.tcp_connect(to, 3 * SECOND).with_context(|| format!("connecting to {to}"))?;
     }
     Ok(())
 }
@@ -88,15 +88,16 @@ pub fn sigterm_drains(context: &Context) -> Result<Outcome> {
     let start = Instant::now();
     let status = stage.daemon.terminate(8 * SECOND)?;
     let took = start.elapsed();
-    // The stuck client may be waited for until the deadline, no longer.
-    ensure!(took < DEADLINE + SECOND / 2, "it took {took:?}");
+    // The stuck client may be waited for until the deadline, and what comes after that has a busy machine's time.
+    ensure!(took < DEADLINE + 2 * SECOND, "it took {took:?}");
     ensure!(status.success(), "it ended with {status}; its log: {}", stage.daemon.log());
     for lines in &streams {
         for index in 0..500 {
-            let line = lines.next(SECOND).with_context(|| format!("the stream ended after {index} events of 500"))?;
+            let line =
+                lines.next(3 * SECOND).with_context(|| format!("the stream ended after {index} events of 500"))?;
             ensure!(text(&line.json()?, "/drop/reason") == "NETFILTER_DROP", "a line {}", line.text);
         }
-        ensure!(lines.ended(SECOND), "the stream does not end");
+        ensure!(lines.ended(3 * SECOND), "the stream does not end");
     }
     drop(stuck);
     let again = Daemon::builder(&context.netobs).kubeconfig(stage.api.kubeconfig()).start(&stage.node)?;

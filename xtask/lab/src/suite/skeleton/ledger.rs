@@ -41,7 +41,7 @@ pub fn tiny_ring_ledger(context: &Context) -> Result<Outcome> {
         place.netns().sysctl("net.ipv6.conf.all.disable_ipv6", "1")?;
     }
     std::thread::sleep(Duration::from_millis(300));
-    let before = stage.status_when("the ledger is settled", Duration::from_secs(5), is_settled)?;
+    let before = stage.status_when("the ledger is settled", Duration::from_secs(10), is_settled)?;
     flood(&stage.client, to, STORM, None)?;
     let after = stage.status_when("the ledger is settled", Duration::from_secs(20), is_settled)?;
     let counted = forbidden(&stage.node)?;
@@ -84,6 +84,5 @@ pub fn coalescing_counts_exactly(context: &Context) -> Result<Outcome> {
         ensure!(summaries > 0 && events.len() < BURST / 10, "{} events, {summaries} summaries", events.len());
         detail.push(format!("{dropped} packets = {} events + {summaries} summaries", events.len() - summaries));
     }
-    stage.status_when("the ledger is settled", Duration::from_secs(5), is_settled)?;
-    stage.finish(detail.join("; "))
+    stage.finish_settled(detail.join("; "))
 }

@@ -34,7 +34,7 @@ macro_rules! skeleton_cases {
             dns: dns_ok, dns_nxdomain, dns_servfail, dns_truncated, dns_unanswered, dns_question_dropped,
                 dns_directly_to_pod_ip, dns_to_internet;
             healthy: healthy_traffic;
-            places: follow_interfaces, host_routed;
+            places: host_routed;
             neighbours: foreign_tcx_ok, nft_earliest_priority, second_instance;
             clsact: clsact_sees_what_tcx_sees, clsact_where_the_kernel_refuses_tcx, clsact_foreign_filters_are_let_be, clsact_sigkill_leaves_inert_filters,
                 clsact_two_instances, clsact_comes_back, clsact_waits_for_the_maker_of_an_interface;
@@ -50,6 +50,7 @@ macro_rules! skeleton_cases {
             alone {
             ledger: tiny_ring_ledger;
             latency: latency_busy_and_silent;
+            places: follow_interfaces;
             }
         }
     };

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::dns::kube_dns;
 use super::drops::client_to_db;
+use super::neighbours::names_are_seen;
 use crate::suite::json::{must, pod, text};
 use crate::suite::traffic::{BLOCKED, ask, forbid};
 use crate::suite::{Context, Outcome, Stage};
@@ -65,17 +66,7 @@ pub fn host_routed(context: &Context) -> Result<Outcome> {
         let first = json!({"at": "tcx-ingress", "interface": stage.client.host_interface()});
         must(event.pointer("/points/0").unwrap_or(&Value::Null), &first)?;
     }
-    for (id, to) in (7..).zip(kube_dns(&stage)?) {
-        ask(&stage.client, to, id, "web.shop.svc.cluster.local")?;
-        let event = stage.one(&json!({"kind": "dns", "dns": {"id": id}}))?;
-        must(
-            &event,
-            &json!({
-                "severity": "info", "source": pod(&stage.client), "destination": pod(&stage.dns),
-                "dns": {"outcome": "answered"},
-            }),
-        )?;
-    }
+    names_are_seen(&stage, 7)?;
     let status = stage.status()?;
     let kinds: Vec<_> = status["interfaces"].as_array().into_iter().flatten().map(|i| text(i, "/kind")).collect();
     ensure!(kinds.iter().filter(|kind| **kind == "pod").count() == 5, "kinds are {kinds:?}");
