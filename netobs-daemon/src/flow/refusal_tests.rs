@@ -1,7 +1,7 @@
 //! Tests of segments that met no socket: the drop is evidence of the reset that answers it, whatever comes first.
 #![allow(clippy::unwrap_used)]
 
-use netobs_common::record::{BucketKey, kind};
+use netobs_common::record::{BucketKey, kind, left_out};
 
 use super::bench::{Bench, NO_SOCKET, dropped, of_drop, one};
 use super::held::HOLD_NS;
@@ -53,10 +53,10 @@ fn pair_of(out: &[Joined]) -> (&Joined, &Joined) {
 fn a_refused_connection_is_one_failure() {
     let syn = || of_drop(unmet((CLIENT, BACKEND), SYN, 12));
     let refuser = || of_socket(socket((BACKEND, CLIENT), SocketSide::Answered, 9));
-    let refused = RawSocket { state: Some(SYN_SENT), ..socket((BACKEND, CLIENT), SocketSide::Received, 20) };
+    let receiver = RawSocket { state: Some(SYN_SENT), ..socket((BACKEND, CLIENT), SocketSide::Received, 20) };
     let packet = || of_packet(answer((CLIENT, BACKEND)));
     for events in
-        [vec![packet(), syn()], vec![packet(), syn(), refuser()], vec![packet(), syn(), refuser(), of_socket(refused)]]
+        [vec![packet(), syn()], vec![packet(), syn(), refuser()], vec![packet(), syn(), refuser(), of_socket(receiver)]]
     {
         in_every_order(&events, |out| {
             let (_, reset) = pair_of(&out);
@@ -158,7 +158,7 @@ fn two_refusals_have_a_drop_each() {
 }
 
 /// What a bucket counted of drops to a port of 10.0.0.9.
-fn sum(table: &mut FlowTable, client: [u8; 4], coarse: bool, last_ns: u64) -> Joined {
+fn sum(table: &mut FlowTable, client: [u8; 4], last_ns: u64) -> Joined {
     let sixteen = |ip: [u8; 4]| {
         let mut bytes = [0; 16];
         bytes[..4].copy_from_slice(&ip);
@@ -171,9 +171,10 @@ fn sum(table: &mut FlowTable, client: [u8; 4], coarse: bool, last_ns: u64) -> Jo
         ip_version: 4,
         protocol: TCP,
         reason: NO_SOCKET,
+        left_out: if client == [0; 4] { left_out::SOURCE } else { 0 },
         ..BucketKey::default()
     };
-    table.coalesced(&Counted { key, coarse, count: 9, bytes: 1, last_ns }).unwrap()
+    table.coalesced(&Counted { key, count: 9, bytes: 1, last_ns }).unwrap()
 }
 
 #[test]
@@ -181,14 +182,14 @@ fn in_a_storm_what_was_counted_is_answered_as_what_was_told() {
     const SECOND: u64 = 1_000_000_000;
     let mut bench = Bench::new();
     let client = [10, 0, 0, 1];
-    assert!(!sum(&mut bench.table, client, false, SECOND).answered);
+    assert!(!sum(&mut bench.table, client, SECOND).answered);
     bench.ingest(of_packet(answer((CLIENT, BACKEND))));
     bench.expire(SECOND);
-    let answered = sum(&mut bench.table, client, false, SECOND);
+    let answered = sum(&mut bench.table, client, SECOND);
     assert_eq!((answered.answered, answered.count), (true, 9));
-    assert!(sum(&mut bench.table, [0; 4], true, SECOND).answered, "of whomever");
-    assert!(!sum(&mut bench.table, [10, 0, 0, 2], false, SECOND).answered, "another client");
-    assert!(!sum(&mut bench.table, client, false, 3 * SECOND).answered, "long ago");
+    assert!(sum(&mut bench.table, [0; 4], SECOND).answered, "of whomever");
+    assert!(!sum(&mut bench.table, [10, 0, 0, 2], SECOND).answered, "another client");
+    assert!(!sum(&mut bench.table, client, 3 * SECOND).answered, "long ago");
     // A drop that is told whole, to another port, whose own reset was counted.
     bench.dropped(unmet((CLIENT, "10.0.0.9:8081"), SYN, SECOND));
     assert!(one(&bench.expire(2 * SECOND)).answered);

@@ -93,8 +93,7 @@ impl Resets {
             return;
         }
         books.hold(family::SOCKET);
-        entry.add(socket);
-        let foreign = entry.take_foreign();
+        let foreign = entry.add(socket);
         self.reindex(number);
         self.find_unmet(number);
         self.settle_if_complete(number, books);
@@ -208,13 +207,11 @@ impl Resets {
             let lone = |entry: &Entry| entry.is_lone() && !entry.told && !entry.lacks(sends);
             let other = pairs.iter().find_map(|pair| self.find(*pair, &context, opener, |entry, _| lone(entry)));
             if let Some(other) = other.filter(|other| *other != number)
-                && let Some(mut lone) = self.held.remove(other)
+                && let Some(lone) = self.held.remove(other)
             {
                 self.forget(other, &lone);
                 if let Some(entry) = self.held.get_mut(number) {
-                    loose.extend(if entry.may_answer() { None } else { lone.take_unmet() });
-                    entry.absorb(lone);
-                    loose.extend(entry.take_foreign());
+                    loose.extend(entry.absorb(lone).into_iter().flatten());
                 }
                 self.reindex(number);
             }
