@@ -122,6 +122,10 @@ impl Kernel {
 }
 
 impl Naming for Kernel {
+    fn has_drop_reason(&self, _: &str) -> bool {
+        true
+    }
+
     fn reset_reason(&self, number: u32) -> Option<String> {
         Some(format!("RST_REASON_{number}"))
     }

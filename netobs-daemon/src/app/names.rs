@@ -33,6 +33,10 @@ impl Naming for Names {
         self.reasons.name(number).into_owned()
     }
 
+    fn has_drop_reason(&self, name: &str) -> bool {
+        self.reasons.number(name).is_some()
+    }
+
     fn reset_reason(&self, number: u32) -> Option<String> {
         self.reset_reasons.name(number).map(str::to_owned)
     }

@@ -192,7 +192,12 @@ impl Shared {
                 Some(flow.pending[family::DNS]),
                 Some(flow.evicted[family::DNS]),
             ),
-            limit("resets and too big packets waiting", self.limits.held as u64 * 3, Some(held), Some(flow.told_early)),
+            limit(
+                "resets, refused and too big packets waiting",
+                self.limits.held as u64 * 4,
+                Some(held),
+                Some(flow.told_early),
+            ),
             limit("packets remembered", self.limits.packets as u64, None, Some(flow.evicted_packets)),
             limit("drops remembered as evidence", self.limits.references as u64, None, Some(flow.evicted_references)),
             limit("connections whose opener is remembered", CONNECTIONS.into(), None, None),

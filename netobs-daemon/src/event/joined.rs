@@ -46,6 +46,8 @@ pub struct Joined {
     pub half: Option<Half>,
     /// Address translation.
     pub nat: Option<Translation>,
+    /// Of a drop: the kernel answered the packet with a reset, which is told by itself.
+    pub answered: bool,
     /// Where the packet was met before its fate, oldest first.
     pub points: Vec<Point>,
     /// What happened.
@@ -101,6 +103,7 @@ impl Joined {
             tuple: None,
             half: None,
             nat: None,
+            answered: false,
             points: Vec::new(),
             kind,
         }

@@ -279,6 +279,9 @@ pub struct DropDetail {
     /// TCP flags, for example `SYN` or `ACK,PSH`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp_flags: Option<String>,
+    /// The kernel answered the packet with a reset, which has an event of its own (or is counted in one).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answered: bool,
 }
 
 /// What became of a DNS question.

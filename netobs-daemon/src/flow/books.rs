@@ -53,7 +53,16 @@ pub struct Books {
     /// The ledger so far.
     pub stats: FlowStats,
     /// Events in the order in which they became ready.
-    pub ready: Vec<Joined>,
+    pub ready: Vec<Ready>,
+}
+
+/// An event, and one that is told just before it because it explains it.
+#[derive(Debug)]
+pub struct Ready {
+    /// The event.
+    pub joined: Joined,
+    /// What explains it.
+    pub explained_by: Option<Joined>,
 }
 
 impl Books {
@@ -77,10 +86,17 @@ impl Books {
 
     /// Records that waited are this event.
     pub fn settle(&mut self, records: &Records, joined: Joined) {
+        self.settle_explained(records, joined, None);
+    }
+
+    /// Records that waited are this event, and the one that explains it.
+    pub fn settle_explained(&mut self, records: &Records, joined: Joined, explained_by: Option<Joined>) {
         self.fold_held(records);
-        if let StandsFor::Record(family) = joined.stands_for {
-            self.stats.folded[family] = self.stats.folded[family].saturating_sub(1);
+        for event in explained_by.iter().chain([&joined]) {
+            if let StandsFor::Record(family) = event.stands_for {
+                self.stats.folded[family] = self.stats.folded[family].saturating_sub(1);
+            }
         }
-        self.ready.push(joined);
+        self.ready.push(Ready { joined, explained_by });
     }
 }

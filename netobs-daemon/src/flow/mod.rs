@@ -16,6 +16,7 @@
 
 mod books;
 mod coalesced;
+mod drops;
 mod exchange;
 mod fragments;
 mod held;
@@ -24,6 +25,7 @@ mod packets;
 mod questions;
 mod reasons;
 mod references;
+mod refusals;
 mod rejections;
 mod reset_cause;
 mod reset_entry;
@@ -36,10 +38,10 @@ use std::collections::HashMap;
 
 use netobs_common::counters::family;
 
-use crate::event::headers::protocol::UDP;
-use crate::event::joined::{Joined, JoinedKind, LastPoint, StandsFor};
+use crate::event::headers::protocol::{TCP, UDP};
+use crate::event::joined::{Coalesced, Joined, JoinedKind, LastPoint, StandsFor};
 use crate::event::raw::{RawDrop, RawEvent, RawIcmp, SizeError, Tuple};
-use books::Books;
+use books::{Books, Ready};
 pub use books::{FlowStats, Records};
 pub use coalesced::Counted;
 use fragments::Fragments;
@@ -165,7 +167,7 @@ impl FlowTable {
         self.emit_ready(out);
     }
 
-    fn ingest_drop(&mut self, mut drop: Box<RawDrop>, out: &mut Vec<Joined>) {
+    fn ingest_drop(&mut self, drop: Box<RawDrop>, out: &mut Vec<Joined>) {
         let context = drop.context;
         let dropped = Dropped::of(&drop);
         if self.drops.get(&context).is_some_and(|first| first.tuple == dropped.tuple && *first != dropped) {
@@ -181,14 +183,13 @@ impl FlowTable {
             self.too_big.dropped(drop, &mut self.books);
             return;
         }
-        let (tuple, conntrack) = (drop.tuple, drop.conntrack);
-        let joined = Joined {
-            tuple,
-            nat: tuple.zip(conntrack).and_then(|(tuple, entry)| translation::of_packet(&tuple, &entry)),
-            points: std::mem::take(&mut drop.points),
-            ..Joined::of_record(StandsFor::Record(family::DROP), context, JoinedKind::Drop(drop))
-        };
-        self.emit(joined, out);
+        if self.reasons.no_socket == Some(drop.reason)
+            && let Some(answer) = refusals::answer(&drop)
+        {
+            self.resets.unmet(drop, answer, &mut self.books);
+            return;
+        }
+        self.emit(drops::joined(drop), out);
     }
 
     /// The same packet once more, after its addresses were translated, says whose it is beyond the translation.
@@ -247,9 +248,20 @@ impl FlowTable {
             return None;
         }
         let mut joined = coalesced::joined(counted)?;
+        joined.answered = self.is_answered(&joined);
         joined.reference = self.next_reference();
         self.books.stats.summaries += 1;
         Some(joined)
+    }
+
+    /// Whether the packets of a sum met no socket and were answered with resets, which are told or counted by themselves.
+    fn is_answered(&self, joined: &Joined) -> bool {
+        let met_nobody = match joined.kind {
+            JoinedKind::Coalesced(Coalesced::Drops { reason, .. }) => self.reasons.no_socket == Some(reason),
+            _ => false,
+        };
+        let server = joined.destination().filter(|_| met_nobody && joined.protocol() == Some(TCP));
+        server.is_some_and(|server| self.resets.answered(joined.netns, server, joined.source(), joined.boot_ns))
     }
 
     /// When [`Self::expire`] is next needed, `CLOCK_BOOTTIME` nanoseconds.
@@ -279,21 +291,27 @@ impl FlowTable {
     /// Emits what has become ready, which may make more ready.
     fn emit_ready(&mut self, out: &mut Vec<Joined>) {
         while !self.books.ready.is_empty() {
-            for joined in std::mem::take(&mut self.books.ready) {
+            for Ready { mut joined, explained_by } in std::mem::take(&mut self.books.ready) {
+                if let Some(explanation) = explained_by {
+                    joined.evidence.push(self.emit(explanation, out));
+                }
                 self.emit(joined, out);
             }
         }
     }
 
-    fn emit(&mut self, mut joined: Joined, out: &mut Vec<Joined>) {
-        joined.reference = self.next_reference();
+    /// Gives an event its number, which is returned.
+    fn emit(&mut self, mut joined: Joined, out: &mut Vec<Joined>) -> u64 {
+        let reference = self.next_reference();
+        joined.reference = reference;
         if let StandsFor::Record(family) = joined.stands_for {
             self.books.stats.emitted[family] += 1;
         }
         if let Some(drop) = joined.dropped() {
-            self.remember(drop, LastPoint::of(&joined), joined.reference);
+            self.remember(drop, LastPoint::of(&joined), reference);
         }
         out.push(joined);
+        reference
     }
 
     /// Remembers a drop as what may explain another event.
@@ -321,7 +339,11 @@ impl FlowTable {
 }
 
 #[cfg(test)]
+mod bench;
+#[cfg(test)]
 mod mtu_tests;
+#[cfg(test)]
+mod refusal_tests;
 #[cfg(test)]
 mod reset_tests;
 #[cfg(test)]

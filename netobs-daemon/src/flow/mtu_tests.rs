@@ -4,8 +4,8 @@
 use netobs_common::record::{BucketKey, kind};
 use netobs_common::trail::{Point, hook};
 
+use super::bench::{Bench, REASSEMBLY, TOO_BIG, UNSPECIFIED, context, dropped, one, reasons};
 use super::held::HOLD_NS;
-use super::tests::{check_ledger, context, dropped, one};
 use super::*;
 use crate::event::joined::{Coalesced, SizeFailure};
 use crate::event::observation::MtuCause;
@@ -15,10 +15,6 @@ const CLIENT: &str = "10.0.0.1:40000";
 const SERVICE: &str = "10.96.0.10:80";
 const BACKEND: &str = "10.0.0.9:8080";
 const ROUTER: &str = "192.0.2.1";
-const TOO_BIG: u32 = 70;
-const UNSPECIFIED: u32 = 2;
-const REASSEMBLY: u32 = 71;
-
 fn tuple((source, destination): (&str, &str)) -> Tuple {
     translation::tcp((source.parse().unwrap(), destination.parse().unwrap()))
 }
@@ -50,44 +46,13 @@ pub fn too_big(ends: (&str, &str), reason: u32, packet: u64, boot_ns: u64) -> Ra
     }
 }
 
-pub fn reasons() -> DropReasons {
-    DropReasons {
-        too_big: Some(TOO_BIG),
-        unspecified: Some(UNSPECIFIED),
-        netfilter: Some(8),
-        reassembly: vec![REASSEMBLY],
-    }
-}
-
-struct Bench {
-    table: FlowTable,
-    out: Vec<Joined>,
-}
-
 impl Bench {
-    fn new(held: usize) -> Self {
-        let limits = FlowLimits { held, ..FlowLimits::default() };
-        Self { table: FlowTable::new(limits, reasons()), out: Vec::new() }
+    fn holding(held: usize) -> Self {
+        Self::with(FlowLimits { held, ..FlowLimits::default() })
     }
 
     fn icmp(&mut self, icmp: RawIcmp) -> Vec<Joined> {
         self.ingest(RawEvent::Icmp(Box::new(icmp)))
-    }
-
-    fn dropped(&mut self, drop: RawDrop) -> Vec<Joined> {
-        self.ingest(RawEvent::Drop(Box::new(drop)))
-    }
-
-    fn ingest(&mut self, event: RawEvent) -> Vec<Joined> {
-        self.table.ingest(event, &mut self.out);
-        check_ledger(&self.table.stats());
-        std::mem::take(&mut self.out)
-    }
-
-    fn expire(&mut self, now_ns: u64) -> Vec<Joined> {
-        self.table.expire(now_ns, &mut self.out);
-        check_ledger(&self.table.stats());
-        std::mem::take(&mut self.out)
     }
 }
 
@@ -99,7 +64,7 @@ fn failure(joined: &Joined) -> &SizeFailure {
 /// Both halves in both orders: the event comes with the second, at once.
 fn check_joins(error: &RawIcmp, drop: &RawDrop, expected: bool) {
     for error_first in [true, false] {
-        let mut bench = Bench::new(10);
+        let mut bench = Bench::new();
         let (first, second) = if error_first {
             (bench.icmp(error.clone()), bench.dropped(drop.clone()))
         } else {
@@ -149,7 +114,7 @@ fn the_error_and_the_drop_are_one() {
 
 #[test]
 fn one_error_for_one_drop_the_oldest_first() {
-    let mut bench = Bench::new(10);
+    let mut bench = Bench::new();
     bench.icmp(RawIcmp { next_hop_mtu: Some(1), ..icmp((CLIENT, BACKEND), 3, 0x200, 0) });
     bench.icmp(RawIcmp { next_hop_mtu: Some(2), ..icmp((CLIENT, BACKEND), 3, 0x300, 1) });
     let mtu = |joined: &[Joined]| failure(one(joined)).icmp.as_ref().unwrap().next_hop_mtu;
@@ -162,7 +127,7 @@ fn one_error_for_one_drop_the_oldest_first() {
 
 #[test]
 fn alone_they_are_told_when_their_time_is_up() {
-    let mut bench = Bench::new(10);
+    let mut bench = Bench::new();
     bench.icmp(icmp((CLIENT, BACKEND), -3, 0x200, 5));
     assert_eq!(bench.table.next_deadline(), Some(5 + HOLD_NS));
     assert!(bench.expire(4 + HOLD_NS).is_empty());
@@ -181,7 +146,7 @@ fn what_says_that_it_was_too_big() {
     let check = |change: &dyn Fn(&mut RawDrop), expected: bool| {
         let mut drop = too_big((CLIENT, BACKEND), UNSPECIFIED, 0x100, 0);
         change(&mut drop);
-        let mut bench = Bench::new(10);
+        let mut bench = Bench::new();
         let mut out = bench.dropped(drop);
         out.extend(bench.expire(HOLD_NS));
         assert_eq!(matches!(one(&out).kind, JoinedKind::Mtu(_)), expected, "{out:?}");
@@ -217,7 +182,7 @@ fn what_says_that_it_was_too_big() {
 #[test]
 fn an_error_at_several_places_is_one() {
     const NODE: &str = "192.0.2.1:50000";
-    let mut bench = Bench::new(10);
+    let mut bench = Bench::new();
     bench.icmp(icmp((CLIENT, BACKEND), -3, 0x200, 0));
     bench.icmp(RawIcmp { translated: true, ..icmp((NODE, BACKEND), 4, 0x200, 10) });
     assert_eq!(bench.table.stats().folded[family::MTU], 1);
@@ -243,7 +208,7 @@ fn fragment(offset: u16, identification: u32, packet: u64, boot_ns: u64) -> RawD
 
 #[test]
 fn the_fragments_of_a_packet_are_one() {
-    let mut bench = Bench::new(10);
+    let mut bench = Bench::new();
     for (at, offset) in [1480, 0, 2960].into_iter().enumerate() {
         assert!(bench.dropped(fragment(offset, 7, 0x100 * (1 + at as u64), at as u64)).is_empty());
     }
@@ -275,7 +240,7 @@ fn the_fragments_of_a_packet_are_one() {
 
 #[test]
 fn without_room_the_oldest_is_told_early() {
-    let mut bench = Bench::new(2);
+    let mut bench = Bench::holding(2);
     for n in 0..5u64 {
         let out = bench.dropped(too_big((CLIENT, BACKEND), TOO_BIG, 0x100 * (n + 1), n));
         assert_eq!(out.len(), usize::from(n >= 2));

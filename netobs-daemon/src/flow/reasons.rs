@@ -7,6 +7,8 @@ pub struct DropReasons {
     pub too_big: Option<u32>,
     /// `NOT_SPECIFIED`: the kernel does not say. What a bridge, a veth pair or fragmentation drops for its size has this.
     pub unspecified: Option<u32>,
+    /// `NO_SOCKET`.
+    pub no_socket: Option<u32>,
     /// `NETFILTER_DROP`.
     pub netfilter: Option<u32>,
     /// Those with which a packet's fragments are given up: `FRAG_REASM_TIMEOUT`, `FRAG_TOO_FAR`. `DUP_FRAG` is none of them:
@@ -20,6 +22,7 @@ impl DropReasons {
         Self {
             too_big: number("PKT_TOO_BIG"),
             unspecified: number("NOT_SPECIFIED"),
+            no_socket: number("NO_SOCKET"),
             netfilter: number("NETFILTER_DROP"),
             reassembly: ["FRAG_REASM_TIMEOUT", "FRAG_TOO_FAR"].into_iter().filter_map(number).collect(),
         }
@@ -32,10 +35,16 @@ mod tests {
 
     #[test]
     fn what_the_kernel_lacks_is_left_out() {
-        let known = [("NOT_SPECIFIED", 2), ("NETFILTER_DROP", 8), ("FRAG_TOO_FAR", 70)];
+        let known = [("NOT_SPECIFIED", 2), ("NO_SOCKET", 3), ("NETFILTER_DROP", 8), ("FRAG_TOO_FAR", 70)];
         let reasons =
             DropReasons::new(|name| known.iter().find(|(known, _)| *known == name).map(|(_, number)| *number));
-        let expected = DropReasons { too_big: None, unspecified: Some(2), netfilter: Some(8), reassembly: vec![70] };
+        let expected = DropReasons {
+            too_big: None,
+            unspecified: Some(2),
+            no_socket: Some(3),
+            netfilter: Some(8),
+            reassembly: vec![70],
+        };
         assert_eq!(reasons, expected);
     }
 }

@@ -10,7 +10,7 @@ use super::rejections::Rejection;
 use super::reset_cause::{Seen, cause, opener};
 use super::translation::{self, Pair};
 use crate::event::joined::{Joined, JoinedKind, Reset, StandsFor};
-use crate::event::raw::{Context, RawReset, RawSocket, Side, SocketSide};
+use crate::event::raw::{Context, RawDrop, RawReset, RawSocket, Side, SocketSide};
 
 /// Forms of a reset's addresses that are kept: its sockets' and those of two translations.
 const FORMS: usize = 4;
@@ -32,6 +32,24 @@ pub fn end_keys((source, destination): Pair, netns: Option<u32>) -> [EndKey; 2] 
     [EndKey { scope, end: source, is_source: true }, EndKey { scope, end: destination, is_source: false }]
 }
 
+/// Whether a socket's word is that a segment was answered for which there is none.
+fn answers_for_nobody(socket: &RawSocket) -> bool {
+    socket.side == SocketSide::Answered && socket.state.is_none()
+}
+
+/// What a reset answers.
+#[derive(Debug)]
+enum Answers {
+    /// Not known yet.
+    Unknown,
+    /// This segment, which met no socket.
+    Segment(Box<RawDrop>),
+    /// Such a segment, which is told.
+    Told,
+    /// None of these: a socket sent it.
+    Nothing,
+}
+
 /// What was seen of one reset.
 #[derive(Debug)]
 pub struct Entry {
@@ -41,6 +59,7 @@ pub struct Entry {
     pub told: bool,
     /// The drop that made it.
     pub rejected: Option<Rejection>,
+    answers: Answers,
     packet: Option<Box<RawReset>>,
     sender: Option<Box<RawSocket>>,
     receiver: Option<Box<RawSocket>>,
@@ -64,6 +83,7 @@ impl Entry {
             context,
             told: false,
             rejected: None,
+            answers: Answers::Unknown,
             packet: None,
             sender: None,
             receiver: None,
@@ -92,12 +112,14 @@ impl Entry {
     /// A socket's word.
     pub fn of_socket(socket: Box<RawSocket>) -> Self {
         let mut entry = Self::new(socket.context);
-        entry.add(socket);
+        // It answers nothing yet.
+        let _ = entry.add(socket);
         entry
     }
 
-    /// Adds a socket's word.
-    pub fn add(&mut self, socket: Box<RawSocket>) {
+    /// Adds a socket's word. Returns the segment that it turns out not to answer.
+    #[must_use]
+    pub fn add(&mut self, socket: Box<RawSocket>) -> Option<Box<RawDrop>> {
         let sends = socket.side != SocketSide::Received;
         self.note(sends);
         self.alone |= socket.alone;
@@ -106,10 +128,15 @@ impl Entry {
         if sends {
             // Somebody sent it, so no rule did.
             self.rejected = None;
+            let for_nobody = answers_for_nobody(&socket);
             (self.sender, self.sent) = (Some(socket), pair);
+            if !for_nobody && let Answers::Segment(drop) = std::mem::replace(&mut self.answers, Answers::Nothing) {
+                return Some(drop);
+            }
         } else {
             (self.receiver, self.received) = (Some(socket), pair);
         }
+        None
     }
 
     /// Notes that a side has spoken.
@@ -117,16 +144,27 @@ impl Entry {
         self.heard[usize::from(sends)] = true;
     }
 
-    /// Adds what sockets said before its packet was seen.
-    pub fn absorb(&mut self, lone: Self) {
+    /// Adds what sockets said before its packet was seen. Returns segments that it turns out not to answer.
+    #[must_use]
+    pub fn absorb(&mut self, mut lone: Self) -> [Option<Box<RawDrop>>; 2] {
+        let mut loose = [None, None];
+        if let Some(drop) = lone.take_unmet() {
+            if self.may_answer() {
+                self.explain(Some(drop));
+            } else {
+                loose[0] = Some(drop);
+            }
+        }
         for socket in [lone.sender, lone.receiver].into_iter().flatten() {
             // Its record is counted again by `add`. A side that has spoken already keeps its word.
             if self.lacks(socket.side != SocketSide::Received) {
-                self.add(socket);
+                // A lone entry has one sender at most.
+                loose[1] = self.add(socket).or(loose[1].take());
             } else {
                 self.records[family::SOCKET] += 1;
             }
         }
+        loose
     }
 
     /// Adds another place of its packet.
@@ -162,7 +200,29 @@ impl Entry {
     /// Whether nothing more is to come that would change what is told. Without the sending side's word one has to wait: for
     /// that, or for a rule's drop.
     pub fn is_complete(&self) -> bool {
-        !self.told && self.heard == [true; 2] && (self.on_interface || self.alone)
+        let lacks_drop = self.sender.as_deref().is_some_and(answers_for_nobody) && self.may_answer();
+        !self.told && self.heard == [true; 2] && (self.on_interface || self.alone) && !lacks_drop
+    }
+
+    /// Whether it may be the answer to a segment that met no socket, and that one is not known yet.
+    pub fn may_answer(&self) -> bool {
+        matches!(self.answers, Answers::Unknown)
+    }
+
+    /// Adds the segment that it answers; `None`: that is told already.
+    pub fn explain(&mut self, drop: Option<Box<RawDrop>>) {
+        self.answers = drop.map_or(Answers::Told, Answers::Segment);
+    }
+
+    /// Takes out the segment that it answers.
+    pub fn take_unmet(&mut self) -> Option<Box<RawDrop>> {
+        match std::mem::replace(&mut self.answers, Answers::Told) {
+            Answers::Segment(drop) => Some(drop),
+            other => {
+                self.answers = other;
+                None
+            }
+        }
     }
 
     /// Whether it is known with these addresses.

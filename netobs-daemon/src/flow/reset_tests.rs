@@ -4,9 +4,9 @@
 use netobs_common::record::{BucketKey, kind};
 use proptest::prelude::*;
 
+use super::bench::{Bench, NO_SOCKET, context, dropped, of_drop, one, reasons};
 use super::held::HOLD_NS;
-use super::mtu_tests::{icmp, reasons, too_big};
-use super::tests::{check_ledger, context, dropped, one};
+use super::mtu_tests::{icmp, too_big};
 use super::*;
 use crate::event::joined::{Coalesced, Reset};
 use crate::event::observation::ResetCause;
@@ -20,7 +20,7 @@ const BACKEND: &str = "10.0.0.9:8080";
 const NODE: &str = "192.0.2.1:50000";
 
 /// A reset `source>destination`, seen at an interface: `+3` on its way out, made here; `-3` on its way in.
-fn reset(ends: (&str, &str), at: i32, packet: u64, boot_ns: u64) -> RawReset {
+pub fn reset(ends: (&str, &str), at: i32, packet: u64, boot_ns: u64) -> RawReset {
     RawReset {
         context: context(packet, at.unsigned_abs(), boot_ns),
         source: ends.0.parse().unwrap(),
@@ -38,7 +38,7 @@ fn reset(ends: (&str, &str), at: i32, packet: u64, boot_ns: u64) -> RawReset {
 }
 
 /// What a socket says of it, in the namespace of a pod.
-fn socket(ends: (&str, &str), side: SocketSide, boot_ns: u64) -> RawSocket {
+pub fn socket(ends: (&str, &str), side: SocketSide, boot_ns: u64) -> RawSocket {
     RawSocket {
         context: Context { digest: None, netns: Some(2), ..context(0, 1, boot_ns) },
         source: ends.0.parse().unwrap(),
@@ -54,52 +54,21 @@ fn socket(ends: (&str, &str), side: SocketSide, boot_ns: u64) -> RawSocket {
     }
 }
 
-struct Bench {
-    table: FlowTable,
-    out: Vec<Joined>,
-}
-
-impl Bench {
-    fn new() -> Self {
-        Self::with(FlowLimits::default())
-    }
-
-    fn with(limits: FlowLimits) -> Self {
-        Self { table: FlowTable::new(limits, reasons()), out: Vec::new() }
-    }
-
-    fn ingest(&mut self, event: RawEvent) -> Vec<Joined> {
-        self.table.ingest(event, &mut self.out);
-        check_ledger(&self.table.stats());
-        std::mem::take(&mut self.out)
-    }
-
-    fn expire(&mut self, now_ns: u64) -> Vec<Joined> {
-        self.table.expire(now_ns, &mut self.out);
-        check_ledger(&self.table.stats());
-        std::mem::take(&mut self.out)
-    }
-}
-
-fn of_packet(reset: RawReset) -> RawEvent {
+pub fn of_packet(reset: RawReset) -> RawEvent {
     RawEvent::Reset(Box::new(reset))
 }
 
-fn of_socket(socket: RawSocket) -> RawEvent {
+pub fn of_socket(socket: RawSocket) -> RawEvent {
     RawEvent::Socket(Box::new(socket))
 }
 
-fn of_drop(drop: RawDrop) -> RawEvent {
-    RawEvent::Drop(Box::new(drop))
-}
-
-fn parts(joined: &Joined) -> &Reset {
+pub fn parts(joined: &Joined) -> &Reset {
     let JoinedKind::Reset(reset) = &joined.kind else { panic!("{joined:?}") };
     reset
 }
 
 /// The resets that come of some records, in every order of these but of packets' among themselves: those come by one ring.
-fn in_every_order(events: &[RawEvent], check: impl Fn(&[Joined])) {
+pub fn in_every_order(events: &[RawEvent], check: impl Fn(&[Joined])) {
     let mut order: Vec<usize> = (0..events.len()).collect();
     permute(&mut order, 0, &mut |order| {
         let packets: Vec<_> = order.iter().filter(|at| matches!(events[**at], RawEvent::Reset(_))).collect();
@@ -116,7 +85,7 @@ fn in_every_order(events: &[RawEvent], check: impl Fn(&[Joined])) {
     });
 }
 
-fn permute(order: &mut [usize], from: usize, run: &mut impl FnMut(&[usize])) {
+pub fn permute(order: &mut [usize], from: usize, run: &mut impl FnMut(&[usize])) {
     if from == order.len() {
         run(order);
     }
@@ -145,10 +114,15 @@ fn the_packet_and_both_sockets_are_one() {
         assert_eq!((joined.stands_for, joined.boot_ns), (StandsFor::Record(family::RESET), 10));
         assert_eq!((parts(joined).opener(), joined.nat), (Some(Side::Destination), None));
     });
-    // With both sides heard there is nothing to wait for.
+    // With both sides heard there is nothing to wait for but the segment that is answered, where it met no socket.
     let mut bench = Bench::new();
     let out: Vec<_> = events.into_iter().flat_map(|event| bench.ingest(event)).collect();
-    assert_eq!(parts(one(&out)).cause, ResetCause::Refused);
+    assert!(out.is_empty());
+    let mut bench = Bench::new();
+    bench.ingest(of_packet(reset(ends, -3, 0x100, 10)));
+    bench.ingest(of_socket(socket(ends, SocketSide::Sent, 5)));
+    let out = bench.ingest(of_socket(socket(ends, SocketSide::Received, 20)));
+    assert_eq!(parts(one(&out)).cause, ResetCause::Aborted);
 }
 
 #[test]
@@ -359,7 +333,7 @@ proptest! {
     /// Few values, so that records meet; small bounds, so that they overflow.
     #[test]
     fn the_ledger_of_every_family_balances(
-        records in prop::collection::vec((0u8..10, 0usize..4, 0usize..4, 0u64..5, 0u64..2 * HOLD_NS, any::<u8>()), 0..300)
+        records in prop::collection::vec((0u8..12, 0usize..4, 0usize..4, 0u64..5, 0u64..2 * HOLD_NS, any::<u8>()), 0..300)
     ) {
         let limits = FlowLimits { questions: 3, packets: 4, references: 5, held: 3, ..FlowLimits::default() };
         let mut bench = Bench::with(limits);
@@ -381,6 +355,11 @@ proptest! {
                 8 => {
                     let icmp = icmp(ends, at, packet, now);
                     RawEvent::Icmp(Box::new(RawIcmp { error: SizeError::ReassemblyTimeExceeded, ..icmp }))
+                }
+                9 | 10 => {
+                    let flags = if bits & 32 == 0 { SYN } else { ACK };
+                    let drop = ruled_out(ends, u32::from(bits & 16), now);
+                    of_drop(RawDrop { reason: NO_SOCKET, tcp_flags: Some(flags), ..drop })
                 }
                 _ => {
                     emitted += bench.expire(now).len() as u64;

@@ -4,17 +4,21 @@
 //! own loopback. Addresses tell what belongs together. Translation may have changed one end between a socket and the first
 //! interface; then the other end, the client's, has to do.
 
+use std::net::IpAddr;
+
 use netobs_common::counters::family;
 use netobs_common::trail::{Point, hook};
 
 use super::books::Books;
 use super::held::{Held, Index, close};
 use super::packets::RecentPackets;
+use super::refusals::{self, Refusals};
 use super::rejections::{Rejection, Rejections};
 use super::reset_cause::opener;
 use super::reset_entry::{EndKey, Entry, end_keys};
 use super::translation::Pair;
-use crate::event::joined::LastPoint;
+use crate::event::joined::{JoinedKind, LastPoint};
+use crate::event::observation::ResetCause;
 use crate::event::raw::{Context, RawDrop, RawReset, RawSocket, Side, SocketSide};
 
 /// The resets of the last moments.
@@ -26,6 +30,7 @@ pub struct Resets {
     /// Entries by the identity of their packets.
     packets: RecentPackets<u64>,
     rejections: Rejections,
+    refusals: Refusals,
 }
 
 impl Resets {
@@ -36,6 +41,7 @@ impl Resets {
             ends: Index::new(),
             packets: RecentPackets::new(packets),
             rejections: Rejections::new(rejections),
+            refusals: Refusals::new(held, rejections),
         }
     }
 
@@ -75,7 +81,9 @@ impl Resets {
         });
         let Some(number) = number else {
             books.hold(family::SOCKET);
-            self.insert(Entry::of_socket(socket), books);
+            let number = self.insert(Entry::of_socket(socket), books);
+            self.find_unmet(number);
+            self.settle_if_complete(number, books);
             return;
         };
         let Some(entry) = self.held.get_mut(number) else { return };
@@ -85,9 +93,58 @@ impl Resets {
             return;
         }
         books.hold(family::SOCKET);
-        entry.add(socket);
+        let foreign = entry.add(socket);
         self.reindex(number);
+        self.find_unmet(number);
         self.settle_if_complete(number, books);
+        self.explain_all(foreign, books);
+    }
+
+    /// Takes the drop of a segment that met no socket; `answer`: the addresses of the reset that answers it.
+    pub fn unmet(&mut self, drop: Box<RawDrop>, answer: Pair, books: &mut Books) {
+        books.hold(family::DROP);
+        self.explain(drop, answer, books);
+    }
+
+    fn explain_all(&mut self, drops: impl IntoIterator<Item = Box<RawDrop>>, books: &mut Books) {
+        for drop in drops {
+            match refusals::answer(&drop) {
+                Some(answer) => self.explain(drop, answer, books),
+                // Cannot be: only drops with such addresses came here.
+                None => refusals::settle(drop, false, books),
+            }
+        }
+    }
+
+    /// Adds such a drop, which is held, to its reset, or lets it wait for that.
+    fn explain(&mut self, drop: Box<RawDrop>, answer: Pair, books: &mut Books) {
+        let found = self.find(answer, &drop.context, None, |entry, exact| exact && entry.may_answer());
+        let Some((number, entry)) = found.and_then(|number| Some((number, self.held.get_mut(number)?))) else {
+            self.refusals.insert(drop, answer, books);
+            return;
+        };
+        if entry.told {
+            entry.explain(None);
+            refusals::settle(drop, true, books);
+        } else {
+            entry.explain(Some(drop));
+            self.settle_if_complete(number, books);
+        }
+    }
+
+    /// Looks for the segment that a reset answers.
+    fn find_unmet(&mut self, number: u64) {
+        let Some(entry) = self.held.get_mut(number).filter(|entry| !entry.told && entry.may_answer()) else { return };
+        let Context { netns, boot_ns, .. } = entry.context;
+        let found = entry.pairs().into_iter().find_map(|pair| self.refusals.take(pair, netns, boot_ns));
+        if found.is_some() {
+            entry.explain(found);
+        }
+    }
+
+    /// Whether segments from a client (`None`: from whomever) that met no socket of a server were answered about that time.
+    pub fn answered(&self, netns: Option<u32>, server: IpAddr, client: Option<IpAddr>, boot_ns: u64) -> bool {
+        self.refusals.is_answered(netns, server, client, boot_ns)
     }
 
     /// Takes a drop by netfilter, told as `reference`: the rule may have answered with a reset.
@@ -111,13 +168,14 @@ impl Resets {
         while let Some((number, entry)) = self.held.pop_due(now_ns) {
             self.end(number, entry, books);
         }
+        self.refusals.expire(now_ns, books);
         self.packets.purge(now_ns);
         self.rejections.purge(now_ns);
     }
 
     /// When [`Self::expire`] is next needed.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.held.next_deadline()
+        [self.held.next_deadline(), self.refusals.next_deadline()].into_iter().flatten().min()
     }
 
     /// Packets forgotten before their time because there was no room.
@@ -140,6 +198,8 @@ impl Resets {
 
     /// Looks for what is already there of a packet: its sockets' words, and the drop that made it.
     fn consider(&mut self, number: u64, books: &mut Books) {
+        // Segments that turn out to be answered by another reset.
+        let mut loose = Vec::new();
         for sends in [true, false] {
             let Some(entry) = self.held.get(number).filter(|entry| !entry.told && entry.lacks(sends)) else { continue };
             let pairs = entry.pairs();
@@ -151,7 +211,7 @@ impl Resets {
             {
                 self.forget(other, &lone);
                 if let Some(entry) = self.held.get_mut(number) {
-                    entry.absorb(lone);
+                    loose.extend(entry.absorb(lone).into_iter().flatten());
                 }
                 self.reindex(number);
             }
@@ -163,7 +223,9 @@ impl Resets {
             });
             entry.rejected = entry.rejected.or(found);
         }
+        self.find_unmet(number);
         self.settle_if_complete(number, books);
+        self.explain_all(loose, books);
     }
 
     /// The oldest entry that fits, by the addresses as they are (exact), else by the client's end alone, if just one does.
@@ -216,7 +278,7 @@ impl Resets {
 
     fn settle_if_complete(&mut self, number: u64, books: &mut Books) {
         if let Some(entry) = self.held.get_mut(number).filter(|entry| entry.is_complete()) {
-            tell(entry, books);
+            tell(entry, &mut self.refusals, books);
         }
     }
 
@@ -227,8 +289,11 @@ impl Resets {
             return;
         }
         if entry.was_on_an_interface() || entry.is_alone() {
-            tell(&mut entry, books);
+            tell(&mut entry, &mut self.refusals, books);
         } else {
+            if let Some(drop) = entry.take_unmet() {
+                self.refusals.settle_alone(drop, books);
+            }
             let records = entry.take_records();
             books.stats.unseen_resets += records[family::SOCKET];
             books.fold_held(&records);
@@ -238,13 +303,23 @@ impl Resets {
     /// Whether nothing waits.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
-        self.held.next_deadline().is_none() && self.ends.is_empty()
+        self.held.next_deadline().is_none() && self.ends.is_empty() && self.refusals.is_empty()
     }
 }
 
-fn tell(entry: &mut Entry, books: &mut Books) {
-    let records = entry.take_records();
-    books.settle(&records, entry.tell());
+fn tell(entry: &mut Entry, refusals: &mut Refusals, books: &mut Books) {
+    let mut records = entry.take_records();
+    let unmet = entry.take_unmet();
+    records[family::DROP] = unmet.is_some().into();
+    let joined = entry.tell();
+    let for_nobody = match &joined.kind {
+        JoinedKind::Reset(reset) => matches!(reset.cause, ResetCause::Refused | ResetCause::NoConnection),
+        _ => false,
+    };
+    for pair in entry.pairs().into_iter().filter(|_| for_nobody) {
+        refusals.note(pair, joined.netns, joined.boot_ns);
+    }
+    books.settle_explained(&records, joined, unmet.map(|drop| refusals::event(drop, true)));
 }
 
 fn point(reset: &RawReset) -> Point {

@@ -1,16 +1,14 @@
 //! Tests of the table: what becomes of sequences of records, and the ledger.
 #![allow(clippy::unwrap_used)]
 
-use std::net::SocketAddr;
-
 use netobs_common::record::{BucketKey, kind};
-use netobs_common::trail::{Point, hook};
 use proptest::prelude::*;
 
+use super::bench::{Bench, context, dropped, one, reasons, udp};
 use super::*;
 use crate::event::joined::{Coalesced, DnsExchange};
 use crate::event::observation::DnsOutcome;
-use crate::event::raw::{Conntrack, Context, DnsMessage, DnsQuestion, RawDns};
+use crate::event::raw::{Conntrack, DnsMessage, DnsQuestion, RawDns};
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
@@ -18,10 +16,6 @@ const CLIENT: &str = "10.0.0.1:40000";
 const SERVICE: &str = "10.96.0.10:53";
 const BACKEND: &str = "10.0.0.9:53";
 const NODE: &str = "192.0.2.1:61000";
-
-pub fn context(packet: u64, ifindex: u32, boot_ns: u64) -> Context {
-    Context { boot_ns, packet, digest: Some(7), cgroup: None, netns: Some(1), ifindex: Some(ifindex), cpu: 0 }
-}
 
 /// A DNS message `source>destination`, seen at an interface: `+3` on its way out, `-3` on its way in.
 fn dns(ends: (&str, &str), at: i32, packet: u64, boot_ns: u64) -> RawDns {
@@ -43,94 +37,15 @@ fn dns(ends: (&str, &str), at: i32, packet: u64, boot_ns: u64) -> RawDns {
     }
 }
 
-pub fn dropped(ends: (&str, &str), packet: u64, location: u64, boot_ns: u64) -> RawDrop {
-    RawDrop {
-        context: context(packet, 3, boot_ns),
-        location,
-        reason: 8,
-        length: 60,
-        mtu: None,
-        out_ifindex: None,
-        out_mtu: None,
-        peer_mtu: None,
-        gso_size: None,
-        size: None,
-        fragment: None,
-        ethertype: 0x0800,
-        socket_family: None,
-        device: None,
-        tuple: Some(tuple(ends)),
-        tcp_flags: None,
-        conntrack: None,
-        points: vec![Point { ifindex: 3, out_ifindex: 0, hook: hook::TCX_INGRESS }],
-    }
-}
-
-fn tuple((source, destination): (&str, &str)) -> Tuple {
-    let (source, destination): (SocketAddr, SocketAddr) = (source.parse().unwrap(), destination.parse().unwrap());
-    Tuple {
-        protocol: UDP,
-        source: source.ip(),
-        destination: destination.ip(),
-        source_port: Some(source.port()),
-        destination_port: Some(destination.port()),
-    }
-}
-
-struct Bench {
-    table: FlowTable,
-    out: Vec<Joined>,
-}
-
-impl Bench {
-    fn new() -> Self {
-        Self::with(FlowLimits::default())
-    }
-
-    fn with(limits: FlowLimits) -> Self {
-        Self { table: FlowTable::new(limits, DropReasons::default()), out: Vec::new() }
-    }
-
-    /// What the record makes come out.
-    fn dns(&mut self, dns: RawDns) -> Vec<Joined> {
-        self.table.ingest(RawEvent::Dns(Box::new(dns)), &mut self.out);
-        self.check_ledger();
-        std::mem::take(&mut self.out)
-    }
-
-    fn dropped(&mut self, dropped: RawDrop) -> Vec<Joined> {
-        self.table.ingest(RawEvent::Drop(Box::new(dropped)), &mut self.out);
-        self.check_ledger();
-        std::mem::take(&mut self.out)
-    }
-
-    fn expire(&mut self, now: u64) -> Vec<Joined> {
-        self.table.expire(now, &mut self.out);
-        self.check_ledger();
-        std::mem::take(&mut self.out)
-    }
-
-    fn check_ledger(&self) {
-        check_ledger(&self.table.stats());
-    }
-}
-
-/// The sum of each family.
-pub fn check_ledger(stats: &FlowStats) {
-    for family in 0..family::COUNT {
-        let sum = stats.emitted[family] + stats.folded[family] + stats.pending[family] + stats.evicted[family];
-        assert_eq!(stats.ingested[family], sum, "family {family}: {stats:?}");
-    }
-}
-
 fn exchange(joined: &Joined) -> &DnsExchange {
     let JoinedKind::Dns(exchange) = &joined.kind else { panic!("{joined:?}") };
     exchange
 }
 
-pub fn one(joined: &[Joined]) -> &Joined {
-    assert_eq!(joined.len(), 1, "{joined:?}");
-    &joined[0]
+impl Bench {
+    fn dns(&mut self, dns: RawDns) -> Vec<Joined> {
+        self.ingest(RawEvent::Dns(Box::new(dns)))
+    }
 }
 
 #[test]
@@ -141,7 +56,7 @@ fn an_answer_finds_its_question() {
     let out = bench.dns(dns((BACKEND, CLIENT), -4, 0x200, SECOND + 2 * MS));
     let joined = one(&out);
     assert_eq!((joined.reference, joined.boot_ns, joined.nat), (1, SECOND + 2 * MS, None));
-    assert_eq!(joined.tuple, Some(tuple((CLIENT, BACKEND))));
+    assert_eq!(joined.tuple, Some(udp((CLIENT, BACKEND))));
     let exchange = exchange(joined);
     assert_eq!((exchange.outcome, exchange.latency_ns, exchange.attempts), (DnsOutcome::Answered, Some(2 * MS), 1));
     assert_eq!(bench.table.next_deadline(), None);
@@ -174,7 +89,7 @@ fn translated_both_ways_it_is_one_event() {
     let out = bench.dns(dns((BACKEND, NODE), -2, 0x200, MS));
     let joined = one(&out);
     let nat = joined.nat.unwrap();
-    assert_eq!(nat.original, tuple((CLIENT, SERVICE)));
+    assert_eq!(nat.original, udp((CLIENT, SERVICE)));
     assert_eq!(nat.backend, Some(("10.0.0.9".parse().unwrap(), Some(53))));
     assert_eq!(joined.points.iter().map(|p| p.ifindex).collect::<Vec<_>>(), [3, 9, 2]);
     // The answer at the next interface, translated back.
@@ -191,7 +106,7 @@ fn a_repetition_counts_and_a_second_server_is_no_translation() {
     assert!(bench.dns(dns((CLIENT, SERVICE), -3, 0x300, SECOND)).is_empty());
     let out = bench.dns(dns(("8.8.8.8:53", CLIENT), -2, 0x200, SECOND + MS));
     assert_eq!(exchange(one(&out)).attempts, 3);
-    assert_eq!((out[0].nat, out[0].tuple), (None, Some(tuple((CLIENT, "8.8.8.8:53")))));
+    assert_eq!((out[0].nat, out[0].tuple), (None, Some(udp((CLIENT, "8.8.8.8:53")))));
 }
 
 #[test]
@@ -202,8 +117,7 @@ fn no_answer_in_time_with_the_drop_that_explains_it() {
     bench.dns(dns((CLIENT, SERVICE), -3, 0x100, SECOND));
     bench.dropped(dropped(("10.0.0.7:40000", SERVICE), 0x20, 1, SECOND + 1000));
     let mut translated = dropped((NODE, BACKEND), 0x100, 1, SECOND + 2000);
-    translated.conntrack =
-        Some(Conntrack { original: tuple((CLIENT, SERVICE)), reply: tuple((BACKEND, NODE)), status: 0 });
+    translated.conntrack = Some(Conntrack { original: udp((CLIENT, SERVICE)), reply: udp((BACKEND, NODE)), status: 0 });
     let out = bench.dropped(translated);
     let reference = one(&out).reference;
     assert_eq!(out[0].nat.unwrap().backend, Some(("10.0.0.9".parse().unwrap(), Some(53))));
@@ -315,7 +229,7 @@ fn the_oldest_question_gives_way_and_is_counted() {
 
 #[test]
 fn a_coalesced_burst() {
-    let mut table = FlowTable::new(FlowLimits::default(), DropReasons::default());
+    let mut table = FlowTable::new(FlowLimits::default(), reasons());
     let mut key = BucketKey { kind: kind::DROP, ip_version: 4, protocol: 6, reason: 8, netns: 1, ..Default::default() };
     key.destination_port = 80u16.to_be_bytes();
     let counted = |key, count| Counted { key, count, bytes: 700, last_ns: 9 };

@@ -67,6 +67,7 @@ pub(crate) fn drop(namespace: &str, name: &str, reason: &str) -> Observation {
             length: Some(60),
             mtu: Some(1500),
             tcp_flags: Some("SYN".into()),
+            answered: false,
         }),
         ..base(Kind::Drop, Severity::Problem, format!("{namespace}/{name} -> data/db-0: {reason}"))
     }

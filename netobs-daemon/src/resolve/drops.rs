@@ -19,6 +19,7 @@ pub fn detail(drop: &RawDrop, joined: &Joined, reason: Option<String>, sources: 
         length: Some(drop.length),
         mtu: drop.mtu,
         tcp_flags: drop.tcp_flags.map(flag_names),
+        answered: joined.answered,
     }
 }
 
@@ -39,6 +40,6 @@ pub fn hook(last: &LastPoint, sources: &Sources<'_>) -> Option<&'static str> {
 }
 
 /// What is told of drops that were counted.
-pub fn coalesced(reason: String) -> DropDetail {
-    DropDetail { reason, location: None, hook: None, length: None, mtu: None, tcp_flags: None }
+pub fn coalesced(reason: String, answered: bool) -> DropDetail {
+    DropDetail { reason, location: None, hook: None, length: None, mtu: None, tcp_flags: None, answered }
 }

@@ -6,6 +6,7 @@
 mod claims;
 mod drops;
 mod ends;
+mod late;
 mod observe;
 mod points;
 mod resets;
@@ -74,6 +75,8 @@ pub trait Places {
 pub trait Naming {
     /// Name in `enum skb_drop_reason`, without its prefix; `REASON_n` where it has none.
     fn drop_reason(&self, number: u32) -> String;
+    /// Whether the running kernel has a drop reason of this name.
+    fn has_drop_reason(&self, name: &str) -> bool;
     /// Name in `enum sk_rst_reason`, without its prefix; `None` where the kernel has none for this number.
     fn reset_reason(&self, number: u32) -> Option<String>;
     /// Whether nothing can drop a packet in a netfilter hook (`enum nf_inet_hooks`) before our program sees it there.

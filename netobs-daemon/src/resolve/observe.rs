@@ -72,7 +72,7 @@ pub fn observe(joined: &Joined, sources: &Sources<'_>) -> (Observation, Vec<u64>
             if observation.kind == Kind::Mtu {
                 observation.mtu = Some(sizes::coalesced_drops(joined));
             }
-            observation.drop = reason.map(drops::coalesced);
+            observation.drop = reason.map(|reason| drops::coalesced(reason, joined.answered));
         }
         JoinedKind::Coalesced(Coalesced::Dns { .. }) => {}
         JoinedKind::Coalesced(Coalesced::Icmp { error, .. }) => {

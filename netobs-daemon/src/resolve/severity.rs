@@ -1,8 +1,10 @@
 //! What kind of event it is, and whether something failed.
 
 use super::Sources;
+use super::late::{LISTEN_OVERFLOW, Segment, is_late};
 use super::routine::{is_routine, is_routine_reset};
 use super::sizes::FORWARDING;
+use crate::event::headers::protocol::TCP;
 use crate::event::joined::{Coalesced, Joined, JoinedKind};
 use crate::event::observation::{DnsOutcome, Endpoint, Kind, Severity};
 
@@ -24,7 +26,9 @@ pub fn kind(joined: &Joined, reason: Option<&str>) -> Kind {
 pub fn severity(joined: &Joined, reason: Option<&str>, destination: &Endpoint, sources: &Sources<'_>) -> Severity {
     let info = match &joined.kind {
         JoinedKind::Drop(_) | JoinedKind::Coalesced(Coalesced::Drops { .. }) => {
-            is_routine(reason.unwrap_or_default(), joined.destination(), joined.protocol())
+            joined.answered
+                || late(joined, reason.unwrap_or_default(), sources)
+                || is_routine(reason.unwrap_or_default(), joined.destination(), joined.protocol())
         }
         JoinedKind::Coalesced(Coalesced::Dns { .. }) => true,
         JoinedKind::Dns(exchange) => match exchange.outcome {
@@ -38,6 +42,17 @@ pub fn severity(joined: &Joined, reason: Option<&str>, destination: &Endpoint, s
         | JoinedKind::Coalesced(Coalesced::Icmp { .. } | Coalesced::Resets { .. }) => false,
     };
     if info { Severity::Info } else { Severity::Problem }
+}
+
+/// Whether it is the drop of a segment that came when its connection needed it no more.
+fn late(joined: &Joined, reason: &str, sources: &Sources<'_>) -> bool {
+    let JoinedKind::Drop(drop) = &joined.kind else { return false };
+    let flags = drop.tcp_flags.filter(|_| joined.protocol() == Some(TCP));
+    flags.is_some_and(|flags| {
+        let location = sources.naming.symbol(drop.location);
+        let tells_overflow = sources.naming.has_drop_reason(LISTEN_OVERFLOW);
+        is_late(&Segment { reason, flags, location: location.as_deref(), tells_overflow })
+    })
 }
 
 /// Whether an end is on this node: the node itself, or a pod of it.

@@ -84,10 +84,14 @@ impl Naming for Cluster {
     fn drop_reason(&self, number: u32) -> String {
         match number {
             2 => "NOT_SPECIFIED".into(),
+            3 => "NO_SOCKET".into(),
             8 => "NETFILTER_DROP".into(),
             6 => "SOCKET_RCVBUFF".into(),
             n => format!("REASON_{n}"),
         }
+    }
+    fn has_drop_reason(&self, name: &str) -> bool {
+        name == "NETFILTER_DROP"
     }
     fn reset_reason(&self, number: u32) -> Option<String> {
         (number == 30).then(|| "TCP_ABORT_ON_CLOSE".into())
@@ -390,4 +394,28 @@ fn a_coalesced_burst() {
         observation.summary,
         "shop/web-0 -> shop/db-0:5432 tcp: dropped, NETFILTER_DROP: 12,345 more packets of this kind, counted"
     );
+}
+
+#[test]
+fn a_drop_that_is_part_of_something_else_is_no_problem() {
+    let judged = |change: &dyn Fn(&mut Joined, &mut RawDrop)| {
+        let mut joined = dropped("10.0.0.1:4711", "10.0.0.2:5432", &[]);
+        let JoinedKind::Drop(mut drop) = joined.kind.clone() else { unreachable!() };
+        (drop.reason, drop.tcp_flags) = (3, Some(0x02));
+        change(&mut joined, &mut drop);
+        joined.kind = JoinedKind::Drop(drop);
+        let observation = observe_in(&joined, false);
+        (observation.severity, observation.drop.unwrap().answered, observation.summary)
+    };
+    let sentence = "shop/web-0 -> shop/db-0:5432 tcp SYN: dropped, NO_SOCKET (nft_do_chain) on cni0";
+    assert_eq!(judged(&|_, _| {}), (Severity::Problem, false, sentence.into()));
+    let answered = judged(&|joined, _| joined.answered = true);
+    assert_eq!(answered, (Severity::Info, true, format!("{sentence}, answered with a reset")));
+    // A reset that meets no socket; of another protocol these bits say nothing.
+    assert_eq!(judged(&|_, drop| drop.tcp_flags = Some(0x04)).0, Severity::Info);
+    let other = judged(&|joined, drop| {
+        drop.tcp_flags = Some(0x04);
+        joined.tuple.as_mut().unwrap().protocol = 17;
+    });
+    assert_eq!(other.0, Severity::Problem);
 }

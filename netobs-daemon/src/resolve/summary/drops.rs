@@ -5,6 +5,9 @@ use std::fmt::Write;
 use super::ends;
 use crate::event::observation::{DropDetail, Observation};
 
+/// What is added where the reset is told by itself.
+pub const ANSWERED: &str = ", answered with a reset";
+
 /// What happened to it.
 pub fn dropped(text: &mut String, observation: &Observation, drop: &DropDetail) -> std::fmt::Result {
     ends(text, observation)?;
@@ -21,6 +24,9 @@ pub fn dropped(text: &mut String, observation: &Observation, drop: &DropDetail) 
     }
     if let Some(interface) = &observation.interface {
         write!(text, " on {interface}")?;
+    }
+    if drop.answered {
+        text.push_str(ANSWERED);
     }
     Ok(())
 }

@@ -94,6 +94,9 @@ fn coalesced(text: &mut String, observation: &Observation) -> std::fmt::Result {
     ends(text, observation)?;
     if let Some(drop) = &observation.drop {
         write!(text, ": dropped, {}", drop.reason)?;
+        if drop.answered {
+            text.push_str(drops::ANSWERED);
+        }
     }
     if let Some(mtu) = observation.mtu.as_ref().filter(|_| observation.drop.is_none()) {
         write!(text, ": {}", mtu::icmp_name(mtu.cause))?;

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::connection::{Connection, is_reset};
-use super::want::{also_dropped, one_reset, reset};
+use super::want::{one_reset, reset};
 use crate::options::{abort_on_close, forget};
 use crate::suite::json::{must, pod, service, text};
 use crate::suite::traffic::both;
@@ -159,7 +159,6 @@ fn half_open(context: &Context, listening: bool) -> Result<Outcome> {
         client.write_all(b"are you there?")?;
         is_reset(&mut client)?;
         drop(listener);
-        also_dropped(&stage, at);
         let ends = [pod(&stage.db), pod(&stage.client)];
         let want = json!({
             "cause": "no_connection", "opener": "destination", "destination_state": "ESTABLISHED", "tcp_flags": "RST",

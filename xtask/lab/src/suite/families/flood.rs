@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::connection::refuse;
 use super::refused::CLOSED;
-use super::want::{also_dropped, any_port, reset};
+use super::want::{any_port, reset};
 use crate::packet::{self, RST, Segment};
 use crate::suite::json::{contains, must, number, pod, text};
 use crate::suite::traffic::both;
@@ -111,7 +111,6 @@ pub fn storm_of_refusals(context: &Context) -> Result<Outcome> {
     let stage = Stage::start(context)?;
     let lines = stage.client().stream("/v1/events/stream?kind=flood")?;
     let to = stage.db.at(CLOSED);
-    also_dropped(&stage, to);
     // One socket for all: making one takes longer than being refused.
     let socket = stage.client.socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None)?;
     let begin = Instant::now();
@@ -136,7 +135,6 @@ pub fn others_are_told_beside_a_storm(context: &Context) -> Result<Outcome> {
     let sender = stage.web[0].raw_sender(to)?;
     let begin = Instant::now();
     let closed = stage.web[1].at(CLOSED);
-    also_dropped(&stage, closed);
     // It rages until the others are done, however fast this machine sends.
     let raging = AtomicBool::new(true);
     let sent = std::thread::scope(|scope| {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::connection::{Connection, is_reset, refuse};
 use super::refused::{CLOSED, refusal};
-use super::want::{also_dropped, any_port, node, one_reset, reset};
+use super::want::{any_port, names_the_drop, node, one_reset, reset};
 use crate::Place;
 use crate::options::abort_on_close;
 use crate::suite::json::{must, pod};
@@ -24,8 +24,8 @@ fn with_itself(stage: &Stage, place: &Place, own: [IpAddr; 2], end: &Value, refu
     for ip in addresses {
         let to = SocketAddr::new(ip, CLOSED);
         refuse(place, to)?;
-        also_dropped(stage, to);
         let event = one_reset(stage, &reset(to, any_port(ip)), ends(), refusal)?;
+        names_the_drop(stage, &event, to)?;
         must(&event, &json!({"netns": netns, "nat": null}))?;
     }
     for ip in addresses {

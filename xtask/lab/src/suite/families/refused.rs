@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::connection::refuse;
 use super::remote::far;
-use super::want::{also_dropped, any_port, node, one_reset, outside, reset};
+use super::want::{any_port, names_the_drop, node, one_reset, outside, reset};
 use crate::suite::json::{must, pod, service};
 use crate::suite::traffic::both;
 use crate::suite::{Context, Outcome, Stage};
@@ -34,8 +34,9 @@ fn without(field: &str) -> Value {
 /// One refused connection from a place to an address: one event, from the refuser to the opener.
 fn refused(stage: &Stage, from: &Place, ip: IpAddr, to: SocketAddr, ends: [Value; 2], want: &Value) -> Result<Value> {
     refuse(from, to)?;
-    also_dropped(stage, to);
-    one_reset(stage, &reset(to, any_port(ip)), ends, want)
+    let event = one_reset(stage, &reset(to, any_port(ip)), ends, want)?;
+    names_the_drop(stage, &event, to)?;
+    Ok(event)
 }
 
 /// The node's addresses with that port.
@@ -63,10 +64,10 @@ pub fn refused_behind_service(context: &Context) -> Result<Outcome> {
     for (to, backend) in [broken.at("redis"), broken.at6("redis")].into_iter().zip(both(&stage.db, CLOSED)) {
         let to = to.context("the Service's address")?;
         refuse(&stage.client, to)?;
-        also_dropped(&stage, backend);
         let ip = stage.client.ips()[usize::from(to.is_ipv6())];
         let ends = [pod(&stage.db), pod(&stage.client)];
         let event = one_reset(&stage, &reset(backend, any_port(ip)), ends, &refusal())?;
+        names_the_drop(&stage, &event, backend)?;
         must(
             &event,
             &json!({"nat": {

@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use crate::Pod;
 use crate::suite::Stage;
-use crate::suite::json::{must, pod};
+use crate::suite::json::{must, pod, text};
 
 /// The end of a flow that is the lab's node.
 pub fn node() -> Value {
@@ -77,10 +77,17 @@ pub fn one_reset(stage: &Stage, like: &Value, ends: [Value; 2], detail: &Value) 
     Ok(event)
 }
 
-/// That the kernel also drops the SYN that is refused, or data for a connection that is not there, belongs to the reset.
-pub fn also_dropped(stage: &Stage, to: SocketAddr) {
-    stage.caused(json!({
-        "kind": "drop",
-        "flow": {"protocol": "tcp", "destination_ip": to.ip(), "destination_port": to.port()},
-    }));
+/// That the drop of the segment which a reset answers, for there is no socket, is told as evidence of it and as no failure.
+pub fn names_the_drop(stage: &Stage, reset: &Value, to: SocketAddr) -> Result<()> {
+    let like = json!({"kind": "drop", "flow": flow("tcp", any_port(reset_receiver(reset)?), to)});
+    let ids = reset.get("evidence").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let [id] = ids else { bail!("one drop should explain {reset}") };
+    let drop = stage.events(&like)?.into_iter().find(|event| event.get("id") == Some(id));
+    let drop = drop.with_context(|| format!("{id}, which explains {reset}, is no drop of its connection"))?;
+    must(&drop, &json!({"severity": "info", "count": 1, "drop": {"reason": "NO_SOCKET", "answered": true}}))
+}
+
+/// Who got a reset: whose segment it answers.
+fn reset_receiver(reset: &Value) -> Result<IpAddr> {
+    Ok(text(reset, "/flow/destination_ip").parse()?)
 }
