@@ -88,6 +88,7 @@ pub fn each_reset_once_stacked(context: &Context) -> Result<Outcome> {
     stage.node.ip(&format!(
         "link add stacked link eth0 type macvlan mode bridge\n\
          addr flush dev eth0\n\
+         route del ::/0\n\
          addr add {node4}/24 dev stacked\n\
          addr add {node6}/64 dev stacked nodad\n\
          link set stacked up\n\
