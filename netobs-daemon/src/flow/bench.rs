@@ -12,6 +12,7 @@ use crate::event::raw::Context;
 pub const UNSPECIFIED: u32 = 2;
 pub const NO_SOCKET: u32 = 3;
 pub const NETFILTER: u32 = 8;
+pub const FLAGS: u32 = 30;
 pub const TOO_BIG: u32 = 70;
 pub const REASSEMBLY: u32 = 71;
 
@@ -19,7 +20,7 @@ pub fn reasons() -> DropReasons {
     DropReasons {
         too_big: Some(TOO_BIG),
         unspecified: Some(UNSPECIFIED),
-        no_socket: Some(NO_SOCKET),
+        no_connection: vec![NO_SOCKET, FLAGS],
         netfilter: Some(NETFILTER),
         reassembly: vec![REASSEMBLY],
     }

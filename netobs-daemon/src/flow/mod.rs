@@ -183,7 +183,7 @@ impl FlowTable {
             self.too_big.dropped(drop, &mut self.books);
             return;
         }
-        if self.reasons.no_socket == Some(drop.reason)
+        if self.reasons.no_connection.contains(&drop.reason)
             && let Some(answer) = refusals::answer(&drop)
         {
             self.resets.unmet(drop, answer, &mut self.books);
@@ -254,10 +254,10 @@ impl FlowTable {
         Some(joined)
     }
 
-    /// Whether the packets of a sum met no socket and were answered with resets, which are told or counted by themselves.
+    /// Whether the packets of a sum were for no connection and were answered with resets, which are told or counted by themselves.
     fn is_answered(&self, joined: &Joined) -> bool {
         let met_nobody = match joined.kind {
-            JoinedKind::Coalesced(Coalesced::Drops { reason, .. }) => self.reasons.no_socket == Some(reason),
+            JoinedKind::Coalesced(Coalesced::Drops { reason, .. }) => self.reasons.no_connection.contains(&reason),
             _ => false,
         };
         let server = joined.destination().filter(|_| met_nobody && joined.protocol() == Some(TCP));

@@ -7,8 +7,9 @@ pub struct DropReasons {
     pub too_big: Option<u32>,
     /// `NOT_SPECIFIED`: the kernel does not say. What a bridge, a veth pair or fragmentation drops for its size has this.
     pub unspecified: Option<u32>,
-    /// `NO_SOCKET`.
-    pub no_socket: Option<u32>,
+    /// Those of segments that are for no connection, and that the kernel answers with a reset: `NO_SOCKET`, and `TCP_FLAGS` where
+    /// there is a listener (`tcp_rcv_state_process`, `net/ipv4/tcp_input.c`: an ACK to it).
+    pub no_connection: Vec<u32>,
     /// `NETFILTER_DROP`.
     pub netfilter: Option<u32>,
     /// Those with which a packet's fragments are given up: `FRAG_REASM_TIMEOUT`, `FRAG_TOO_FAR`. `DUP_FRAG` is none of them:
@@ -22,9 +23,9 @@ impl DropReasons {
         Self {
             too_big: number("PKT_TOO_BIG"),
             unspecified: number("NOT_SPECIFIED"),
-            no_socket: number("NO_SOCKET"),
+            no_connection: ["NO_SOCKET", "TCP_FLAGS"].into_iter().filter_map(&number).collect(),
             netfilter: number("NETFILTER_DROP"),
-            reassembly: ["FRAG_REASM_TIMEOUT", "FRAG_TOO_FAR"].into_iter().filter_map(number).collect(),
+            reassembly: ["FRAG_REASM_TIMEOUT", "FRAG_TOO_FAR"].into_iter().filter_map(&number).collect(),
         }
     }
 }
@@ -41,7 +42,7 @@ mod tests {
         let expected = DropReasons {
             too_big: None,
             unspecified: Some(2),
-            no_socket: Some(3),
+            no_connection: vec![3],
             netfilter: Some(8),
             reassembly: vec![70],
         };

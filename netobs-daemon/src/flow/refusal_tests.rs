@@ -3,14 +3,14 @@
 
 use netobs_common::record::{BucketKey, kind, left_out};
 
-use super::bench::{Bench, NO_SOCKET, dropped, of_drop, one};
+use super::bench::{Bench, FLAGS, NO_SOCKET, dropped, of_drop, one};
 use super::held::HOLD_NS;
 use super::reset_tests::{of_packet, of_socket, parts, permute, reset, socket};
 use super::*;
 use crate::event::observation::ResetCause;
 use crate::event::raw::{RawReset, RawSocket, SocketSide};
 use crate::event::tcp::flag::{ACK, RST, SYN};
-use crate::event::tcp::state::SYN_SENT;
+use crate::event::tcp::state::{LISTEN, SYN_SENT};
 
 const CLIENT: &str = "10.0.0.1:40000";
 const BACKEND: &str = "10.0.0.9:8080";
@@ -63,6 +63,16 @@ fn a_refused_connection_is_one_failure() {
             assert_eq!(parts(reset).cause, ResetCause::Refused);
         });
     }
+}
+
+#[test]
+fn a_segment_that_met_a_listener_only_too() {
+    let drop = RawDrop { reason: FLAGS, ..unmet((CLIENT, BACKEND), ACK, 12) };
+    let heard = socket((BACKEND, CLIENT), SocketSide::Answered, 9);
+    let listener = RawSocket { state: Some(LISTEN), trigger_flags: Some(ACK), ..heard };
+    let events =
+        [of_packet(RawReset { tcp_flags: RST, ..answer((CLIENT, BACKEND)) }), of_drop(drop), of_socket(listener)];
+    in_every_order(&events, |out| assert_eq!(parts(pair_of(&out).1).cause, ResetCause::NoConnection));
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! TCP segments that met no socket. The kernel answers each but a reset with a reset, and drops it (`tcp_v4_rcv`,
-//! `net/ipv4/tcp_ipv4.c`, at `no_tcp_socket`): the drop explains the reset and is no failure of its own.
+//! TCP segments that met no socket, or nothing but a listener. The kernel answers each but a reset with a reset, and drops it
+//! (`net/ipv4/tcp_ipv4.c`: `tcp_v4_rcv` at `no_tcp_socket`, `tcp_v4_do_rcv` at `reset`): the drop explains the reset and is no
+//! failure of its own.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -11,6 +11,7 @@ use super::reset_cause::{Seen, cause, opener};
 use super::translation::{self, Pair};
 use crate::event::joined::{Joined, JoinedKind, Reset, StandsFor};
 use crate::event::raw::{Context, RawDrop, RawReset, RawSocket, Side, SocketSide};
+use crate::event::tcp::state;
 
 /// Forms of a reset's addresses that are kept: its sockets' and those of two translations.
 const FORMS: usize = 4;
@@ -32,9 +33,9 @@ pub fn end_keys((source, destination): Pair, netns: Option<u32>) -> [EndKey; 2] 
     [EndKey { scope, end: source, is_source: true }, EndKey { scope, end: destination, is_source: false }]
 }
 
-/// Whether a socket's word is that a segment was answered for which there is none.
+/// Whether a socket's word is that a segment was answered for which there is no connection.
 fn answers_for_nobody(socket: &RawSocket) -> bool {
-    socket.side == SocketSide::Answered && socket.state.is_none()
+    socket.side == SocketSide::Answered && matches!(socket.state, None | Some(state::LISTEN))
 }
 
 /// What a reset answers.
