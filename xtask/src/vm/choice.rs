@@ -6,8 +6,8 @@ use std::str::FromStr;
 use crate::vm::index::Entry;
 use crate::vm::version;
 
-/// Prefixes of the packages that a kernel may consist of: one until 6.18, three from 6.19 on.
-pub const PARTS: [&str; 3] = ["linux-image-", "linux-binary-", "linux-modules-"];
+/// Prefixes of the packages that a kernel may consist of: one until 6.18, up to four from 6.19 on.
+pub const PARTS: [&str; 4] = ["linux-image-", "linux-binary-", "linux-modules-", "linux-base-"];
 /// Debian's kernels for machines that are virtual: a third of the size, and all that the lab needs is in them.
 const FLAVOUR: &str = "-cloud-amd64";
 

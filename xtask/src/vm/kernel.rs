@@ -78,11 +78,13 @@ pub fn fetch(
 
 /// The three files out of an unpacked package. The first root is written last: without it the rest does not count.
 fn make(workspace: &Workspace, tree: &Path, ready: &Ready, busybox: &Path) -> Result<()> {
-    let image = tree.join("boot").join(format!("vmlinuz-{}", ready.release));
-    fs::copy(&image, &ready.image).with_context(|| format!("{}", image.display()))?;
     let base = if tree.join("usr/lib/modules").is_dir() { tree.join("usr") } else { tree.to_owned() };
     let folder = base.join("lib/modules").join(&ready.release);
     ensure!(folder.is_dir(), "there are no modules in {}", folder.display());
+    // Where Debian keeps it, and from 6.19 on.
+    let places = [tree.join("boot").join(format!("vmlinuz-{}", ready.release)), folder.join("vmlinuz")];
+    let image = places.iter().find(|place| place.is_file()).context("there is no kernel in them")?;
+    fs::copy(image, &ready.image).with_context(|| format!("{}", image.display()))?;
     decompress(workspace, &folder)?;
     let mut depmod = Command::new("depmod");
     depmod.arg("--basedir").arg(&base).arg(&ready.release).env("PATH", workspace.path()?);

@@ -36,6 +36,7 @@ use crate::vm::kernel::Ready;
 use crate::vm::prepare::Prepared;
 use crate::vm::qemu::Machine;
 use crate::vm::report::Report;
+use crate::vm::root::Root;
 use crate::vm::watch::Limits;
 use crate::workspace::Workspace;
 use crate::{build, setup};
@@ -89,20 +90,19 @@ pub struct Options {
 pub fn run(workspace: &Workspace, progress: &mut Progress, options: &Options) -> Result<()> {
     let script = command::script(&options.command, options.slow)?;
     let toolchain = setup::prepare(workspace, progress, Purpose::Vm)?;
+    let mut prepared = Prepared::new(workspace, progress, options)?;
+    let wanted = if options.all { &ALL[..] } else { &options.kernel };
+    let kernels: Vec<_> = wanted.iter().map(|wanted| (wanted, prepared.kernel(progress, wanted))).collect();
     build::kernel_object(workspace, progress, &toolchain)?;
     build::user_side(workspace, progress, options.release)?;
     let folder = workspace.target.join("vm");
     let disk = command::disk(workspace, &folder, &script, options.release)?;
-    let wanted = if options.all { &ALL[..] } else { &options.kernel };
-    let mut prepared = Prepared::new(workspace, progress, options)?;
     let mut reports = Vec::new();
-    for wanted in wanted {
+    for (wanted, kernel) in kernels {
         // One kernel that cannot be had or started must not hide what the others say.
-        let report = match prepared.kernel(progress, wanted) {
-            Ok(kernel) => one(workspace, options, &prepared, (wanted, &kernel), disk.clone())
-                .unwrap_or_else(|error| Report::not_run(wanted, &format!("{error:#}"))),
-            Err(error) => Report::not_run(wanted, &format!("{error:#}")),
-        };
+        let report = kernel
+            .and_then(|kernel| one(workspace, options, prepared.root(), (wanted, &kernel), disk.clone()))
+            .unwrap_or_else(|error| Report::not_run(wanted, &format!("{error:#}")));
         println!("{}", report.line());
         reports.push(report);
     }
@@ -116,7 +116,7 @@ pub fn run(workspace: &Workspace, progress: &mut Progress, options: &Options) ->
 fn one(
     workspace: &Workspace,
     options: &Options,
-    prepared: &Prepared,
+    root: &Root,
     (wanted, kernel): (&Wanted, &Ready),
     disk: PathBuf,
 ) -> Result<Report> {
@@ -125,7 +125,7 @@ fn one(
     println!("\n== {wanted}: {} ==", kernel.release);
     let machine = Machine {
         kernel,
-        root: &prepared.root().image,
+        root: &root.image,
         run: disk,
         console: logs.join("console.log"),
         output: logs.join("output.log"),
