@@ -13,12 +13,13 @@ use crate::vm::disk;
 use crate::workspace::Workspace;
 
 /// What is in it, with what that depends on.
-const PACKAGES: [&str; 20] = [
+const PACKAGES: [&str; 21] = [
     "base-files",
     "bash",
     "bind9-dnsutils",
     "bpftool",
     "busybox-static",
+    "ca-certificates",
     "coreutils",
     "dash",
     "grep",
@@ -77,7 +78,8 @@ pub fn ensure(
 ) -> Result<Root> {
     let root = Root { image: folder.join("root.ext4"), busybox: folder.join("busybox") };
     let stamp = folder.join("root.made-of");
-    let made_of = [&[release][..], &PACKAGES, &TOOLS, &MOUNTS].concat().join("\n");
+    let files: Vec<&str> = FILES.iter().flat_map(|(path, content)| [*path, *content]).collect();
+    let made_of = [&[release][..], &PACKAGES, &TOOLS, &MOUNTS, &files].concat().join("\n");
     if !again && fs::read_to_string(&stamp).is_ok_and(|found| found == made_of) {
         return Ok(root);
     }
@@ -130,8 +132,19 @@ fn finish(tree: &Path) -> Result<()> {
     for tool in TOOLS {
         symlink("xtables-nft-multi", tree.join("usr/sbin").join(tool))?;
     }
+    bundle(tree)?;
     if !tree.join("usr/bin/sh").exists() {
         symlink("dash", tree.join("usr/bin/sh"))?;
     }
     Ok(())
+}
+
+/// One file of all certificates, as `update-ca-certificates` writes it: a TLS client that finds none does not start.
+fn bundle(tree: &Path) -> Result<()> {
+    let mut all = Vec::new();
+    for file in fs::read_dir(tree.join("usr/share/ca-certificates/mozilla")).context("ca-certificates")? {
+        all.extend(fs::read(file?.path())?);
+    }
+    fs::create_dir_all(tree.join("etc/ssl/certs"))?;
+    Ok(fs::write(tree.join("etc/ssl/certs/ca-certificates.crt"), all)?)
 }

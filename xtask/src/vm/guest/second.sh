@@ -13,7 +13,8 @@ ip link set lo up
 hostname netobs-vm
 # Nothing asks for these by name.
 modprobe -qa br_netfilter overlay tcp_diag inet_diag
-stty -F /dev/ttyS1 raw -echo
+# A serial line has no width of its own; tables would be drawn in one of nothing.
+stty -F /dev/ttyS1 raw -echo cols 200 rows 50
 exec > /dev/ttyS1 2>&1
 echo "netobs-vm: begin $(uname -r) up $(cut -d' ' -f1 /proc/uptime)"
 cd /run
