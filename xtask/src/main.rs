@@ -10,6 +10,7 @@ mod progress;
 mod setup;
 mod tidy;
 mod tool;
+mod vm;
 mod workspace;
 
 use std::ffi::OsString;
@@ -55,6 +56,8 @@ enum Action {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         suite: Vec<OsString>,
     },
+    /// Run a suite of the lab, or any command, on other kernels, in emulated machines
+    Vm(vm::Options),
     /// Run a bench, which ends in lines `bench NAME: ratio R goal G`
     Bench {
         /// Name of the bench, and its arguments
@@ -111,6 +114,7 @@ fn run(action: Action) -> Result<()> {
             let run = LabRun { command: "lab", purpose: Purpose::Lab, release: false, arguments: suite };
             launch::lab(&workspace, &mut progress, &run)
         }
+        Action::Vm(options) => vm::run(&workspace, &mut progress, &options),
         Action::Bench { bench } => launch::bench(&workspace, &mut progress, bench),
         Action::Build { release, image } => {
             let toolchain = setup::prepare(&workspace, &mut progress, Purpose::Build)?;

@@ -14,6 +14,8 @@ pub struct Workspace {
     pub target: PathBuf,
     /// `cargo install --root` of the tools that set-up builds; shared by all clones of one user.
     pub tools: PathBuf,
+    /// Kernels and the root file system of virtual machines; shared likewise.
+    pub vm: PathBuf,
 }
 
 impl Workspace {
@@ -28,7 +30,8 @@ impl Workspace {
             .filter(|dir| dir.is_absolute())
             .or_else(|| env::home_dir().map(|home| home.join(".cache")))
             .context("neither XDG_CACHE_HOME nor HOME is set: no place for the tools")?;
-        Ok(Self { root, target, tools: cache.join("netobs").join("tools") })
+        let cache = cache.join("netobs");
+        Ok(Self { root, target, tools: cache.join("tools"), vm: cache.join("vm") })
     }
 
     /// Folder of the tools' binaries.

@@ -15,6 +15,7 @@ use zerocopy::IntoBytes as _;
 
 use super::object::{self, ObjectError};
 use super::rings::{RINGS, ring_bytes};
+use super::verifier;
 
 /// What the kernel side is built with.
 #[derive(Clone, Copy, Debug)]
@@ -141,9 +142,7 @@ pub enum ProgramError {
 /// The error and what caused it, without the verifier's instruction listing.
 fn with_sources(error: &aya::programs::ProgramError) -> String {
     if let aya::programs::ProgramError::LoadError { io_error, verifier_log } = error {
-        let log = verifier_log.to_string();
-        let tail: Vec<&str> = log.lines().rev().take(4).collect();
-        return format!("{io_error}; verifier: {}", tail.into_iter().rev().collect::<Vec<_>>().join(" | "));
+        return format!("{io_error}; verifier: {}", verifier::reason(&verifier_log.to_string()));
     }
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);

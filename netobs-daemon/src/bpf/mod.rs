@@ -11,3 +11,4 @@ pub mod object;
 pub mod rings;
 mod sys;
 pub mod tracepoint;
+mod verifier;

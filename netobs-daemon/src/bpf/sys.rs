@@ -5,6 +5,8 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_insn};
 
+use super::verifier;
+
 /// `BPF_PROG_TYPE_NETFILTER` (include/uapi/linux/bpf.h, since 6.4).
 const PROG_TYPE_NETFILTER: u32 = 32;
 /// `BPF_NETFILTER`, the expected attach type.
@@ -60,11 +62,10 @@ pub fn load_netfilter(instructions: &[bpf_insn]) -> io::Result<OwnedFd> {
     bpf(bpf_cmd::BPF_PROG_LOAD, &mut attributes).map(owned).map_err(|error| {
         let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
         let text = String::from_utf8_lossy(&log[..end]);
-        let tail: Vec<&str> = text.lines().rev().take(4).collect();
-        io::Error::new(
-            error.kind(),
-            format!("{error}; verifier: {}", tail.into_iter().rev().collect::<Vec<_>>().join(" | ")),
-        )
+        // A kernel that does not know the type of program has no log.
+        let reason = verifier::reason(&text);
+        let said = if reason.is_empty() { String::new() } else { format!("; verifier: {reason}") };
+        io::Error::new(error.kind(), format!("{error}{said}"))
     })
 }
 

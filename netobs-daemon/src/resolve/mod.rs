@@ -101,6 +101,8 @@ pub struct Sources<'a> {
 #[cfg(test)]
 mod family_tests;
 #[cfg(test)]
+mod place_tests;
+#[cfg(test)]
 mod spoiled_tests;
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use crate::event::raw::{Context, DnsQuestion, RawDrop, Tuple};
 
 pub const OWN: u32 = 1;
 /// When interface 13 came: after the news of all pods.
-const NEW_INTERFACE: u64 = 8;
+pub const NEW_INTERFACE: u64 = 8;
 /// Interfaces 11 and 12 are the node's side of the pods' with namespaces 101 and 102; their cgroups are 1001 and 1002.
 const WEB: &str = "10.0.0.1";
 const DB: &str = "10.0.0.2";
@@ -165,7 +165,7 @@ pub fn dropped(source: &str, destination: &str, points: &[Point]) -> Joined {
 }
 
 /// The drop, in another namespace, of a packet with an owning socket, for another reason.
-fn with_socket(mut joined: Joined, netns: u32, cgroup: u64, reason: u32) -> Joined {
+pub fn with_socket(mut joined: Joined, netns: u32, cgroup: u64, reason: u32) -> Joined {
     if let JoinedKind::Drop(drop) = &mut joined.kind {
         drop.context = context(netns, Some(cgroup));
         drop.reason = reason;
@@ -226,46 +226,6 @@ fn by_ip() {
     let mut nowhere = dropped("8.8.8.8:1", "8.8.8.8:1", &[]);
     nowhere.tuple = None;
     check(&nowhere, "unknown: no_address", "unknown: no_address");
-}
-
-#[test]
-fn by_place() {
-    let ingress = at(hook::TCX_INGRESS, 11, 0);
-    let egress = at(hook::TCX_EGRESS, 12, 0);
-    check(&dropped("10.0.0.1:1", "10.0.0.2:80", &[ingress, egress]), "web-0 Place Ip", "db-0 Place Ip");
-    // A spoofed source: the pod behind the interface is named.
-    check(&dropped("10.0.0.2:1", "8.8.8.8:80", &[ingress]), "web-0 Place Ip mismatch", "unknown: unknown_ip");
-    check(&dropped("8.8.8.8:1", "10.0.0.2:80", &[ingress]), "web-0 Place", "db-0 Ip");
-    // A group is nobody's place, however many pods a copy goes to.
-    check(&dropped("10.0.0.1:1", "224.0.0.251:80", &[ingress, egress]), "web-0 Place Ip", "unknown: unknown_ip");
-    // Not the pod's side.
-    check(&dropped("10.0.0.1:1", "10.0.0.2:80", &[at(hook::TCX_INGRESS, 5, 0)]), "web-0 Ip", "db-0 Ip");
-    // What OUTPUT and INPUT met is this node's, also with an address that nobody knows: the bridge's.
-    check(&dropped("10.0.0.254:1", "10.0.0.2:80", &[at(hook::NETFILTER + 3, 0, 5)]), "node-a Place", "db-0 Ip");
-    check(&dropped("10.0.0.1:1", "10.0.0.254:80", &[at(hook::NETFILTER + 1, 5, 0)]), "web-0 Ip", "node-a Place");
-    // In a pod's namespace: the end whose address is the pod's, else neither.
-    check(&with_socket(dropped("10.0.0.1:1", "10.0.0.2:80", &[]), 102, 0, 9), "web-0 Ip", "db-0 Place Ip");
-    check(&with_socket(dropped("8.8.8.8:1", "10.0.0.1:80", &[]), 102, 0, 9), "unknown: unknown_ip", "web-0 Ip");
-    check(&with_socket(dropped("127.0.0.1:1", "127.0.0.1:80", &[]), 101, 0, 9), "web-0 Place", "web-0 Place");
-    check(&with_socket(dropped("127.0.0.1:1", "127.0.0.1:80", &[]), OWN, 0, 9), "node-a Place", "node-a Place");
-}
-
-#[test]
-fn a_pod_older_than_the_interface_is_not_behind_it() {
-    let (web, db) = ("10.0.0.1:1", "10.0.0.2:80");
-    let nobody = "unknown: pod_not_listed Ip mismatch";
-    // Interface 13 has a pod that is not known yet, 14 is newer than the last look.
-    for port in [13, 14] {
-        check(&dropped(web, db, &[at(hook::TCX_EGRESS, port, 0)]), "web-0 Ip", nobody);
-        check(&dropped(web, db, &[at(hook::TCX_INGRESS, port, 0)]), nobody, "db-0 Ip");
-    }
-    // Its address may be a Service's or nobody's all the same.
-    check(&dropped(web, "10.96.0.10:80", &[at(hook::TCX_EGRESS, 13, 0)]), "web-0 Ip", "service db Ip");
-    check(&dropped(web, "8.8.8.8:80", &[at(hook::TCX_EGRESS, 13, 0)]), "web-0 Ip", "unknown: unknown_ip");
-    // A minute later its namespace is one that cannot be seen: the address has to do.
-    let mut later = dropped(web, db, &[at(hook::TCX_EGRESS, 13, 0)]);
-    later.boot_ns = NEW_INTERFACE + 60_000_000_000;
-    check(&later, "web-0 Ip", "db-0 Ip");
 }
 
 #[test]

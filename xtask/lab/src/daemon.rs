@@ -14,6 +14,7 @@ use crate::http::Client;
 use crate::node::Node;
 use crate::process::Process;
 use crate::refusal::refuse_links;
+use crate::slow::patience;
 
 /// Lines of the log that an error shows.
 const LOG_TAIL: usize = 30;
@@ -137,7 +138,7 @@ impl Daemon {
 
     /// Waits until `/readyz` says 200. If it does not, or the daemon ends, the error shows why and the log's end.
     pub fn wait_ready(&mut self, within: Duration) -> Result<()> {
-        let end = Instant::now() + within;
+        let end = Instant::now() + patience(within);
         loop {
             let last = match self.client.get("/readyz") {
                 Ok(answer) if answer.status.is_success() => {

@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
 
 use crate::place::Place;
+use crate::slow::patience;
 
 /// How long a whole answer may take.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
@@ -148,7 +149,7 @@ impl Client {
             Ok(Answer { status: head.status, headers: head.headers, body })
         };
         runtime()?.block_on(async {
-            tokio::time::timeout(ANSWER_DEADLINE, whole)
+            tokio::time::timeout(patience(ANSWER_DEADLINE), whole)
                 .await
                 .unwrap_or_else(|_| bail!("no answer to {method} {path} within {ANSWER_DEADLINE:?}"))
         })
@@ -183,7 +184,7 @@ impl Client {
                 runtime.block_on(token.run_until_cancelled(work));
             }
         })?;
-        let opened = start.recv_timeout(ANSWER_DEADLINE);
+        let opened = start.recv_timeout(patience(ANSWER_DEADLINE));
         let lines = Lines { receiver: Some(lines), stop, thread: Some(thread) };
         opened.context("no headers in time")??;
         Ok(lines)
@@ -272,14 +273,18 @@ pub struct Lines {
 impl Lines {
     /// The next line; none if there is none within the time, or the stream has ended.
     pub fn next(&self, within: Duration) -> Option<Line> {
-        self.receiver.as_ref()?.recv_timeout(within).ok()
+        self.line_until(Instant::now() + patience(within))
+    }
+
+    fn line_until(&self, end: Instant) -> Option<Line> {
+        self.receiver.as_ref()?.recv_timeout(end.saturating_duration_since(Instant::now())).ok()
     }
 
     /// Whether the other side has ended the stream and all lines have been taken. Takes and loses a line otherwise
     /// waiting, so ask only when none is expected.
     pub fn ended(&self, within: Duration) -> bool {
         matches!(
-            self.receiver.as_ref().map(|receiver| receiver.recv_timeout(within)),
+            self.receiver.as_ref().map(|receiver| receiver.recv_timeout(patience(within))),
             Some(Err(RecvTimeoutError::Disconnected))
         )
     }
@@ -290,9 +295,9 @@ impl Lines {
         within: Duration,
         fits: impl Fn(&serde_json::Value) -> bool,
     ) -> Result<(Line, serde_json::Value)> {
-        let end = Instant::now() + within;
+        let end = Instant::now() + patience(within);
         let mut passed = Vec::new();
-        while let Some(line) = self.next(end.saturating_duration_since(Instant::now())) {
+        while let Some(line) = self.line_until(end) {
             if let Ok(value) = line.json()
                 && fits(&value)
             {

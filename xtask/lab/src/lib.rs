@@ -51,6 +51,7 @@ mod server;
 mod service;
 mod shop;
 mod slot;
+mod slow;
 mod socket;
 mod spoof;
 pub mod suite;

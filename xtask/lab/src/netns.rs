@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::slow::patience;
+
 const DIRECTORY: &str = "/run/netns";
 
 /// A named network namespace; deleted on drop.
@@ -75,7 +77,7 @@ impl Netns {
     /// Waits until IPv6 works on an interface. The kernel starts it some time after the link has come up (its link
     /// watch is asynchronous); the sign is the interface's link-local address.
     pub(crate) fn wait_for_ipv6(&self, interface: &str) -> Result<()> {
-        let end = Instant::now() + Duration::from_secs(5);
+        let end = Instant::now() + patience(Duration::from_secs(5));
         self.run(|| {
             while Instant::now() < end {
                 let table = std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap_or_default();

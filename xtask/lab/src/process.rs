@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::slow::patience;
+
 /// A running process; killed (SIGKILL) and reaped on drop.
 #[derive(Debug)]
 pub struct Process {
@@ -51,7 +53,7 @@ impl Process {
 
     /// Waits for the end.
     pub fn wait(&mut self, deadline: Duration) -> Result<ExitStatus> {
-        let end = Instant::now() + deadline;
+        let end = Instant::now() + patience(deadline);
         loop {
             if let Some(status) = self.ended()? {
                 return Ok(status);
@@ -117,7 +119,7 @@ impl Finished {
             let _ = sender.send(child.wait_with_output());
             let _ = writer.join();
         });
-        let (output, timed_out) = if let Ok(output) = receiver.recv_timeout(deadline) {
+        let (output, timed_out) = if let Ok(output) = receiver.recv_timeout(patience(deadline)) {
             (output, false)
         } else {
             let _ = rustix::process::pidfd_send_signal(&handle, Signal::KILL);

@@ -11,6 +11,8 @@ pub enum Purpose {
     Lab,
     /// Run the benches: the lab, and the tools netobs is compared with.
     Bench,
+    /// Run the lab on other kernels, in emulated machines: their tools are in the machines.
+    Vm,
     /// Run the gate: the lab, and the tools that check the sources.
     Check,
 }
@@ -44,11 +46,21 @@ const BENCH: &[Package] = &[
     Package { name: "linux-perf", program: "perf" },
 ];
 
+const VM: &[Package] = &[
+    Package { name: "qemu-system-x86", program: "qemu-system-x86_64" },
+    Package { name: "e2fsprogs", program: "mkfs.ext4" },
+    Package { name: "kmod", program: "depmod" },
+    Package { name: "xz-utils", program: "xz" },
+    Package { name: "zstd", program: "zstd" },
+    Package { name: "tar", program: "tar" },
+];
+
 /// Packages for a purpose, without those of the kernel-side toolchain, which are chosen by probing.
 pub fn for_purpose(purpose: Purpose) -> Vec<Package> {
     match purpose {
         Purpose::Build => Vec::new(),
         Purpose::Lab => LAB.to_vec(),
+        Purpose::Vm => VM.to_vec(),
         Purpose::Check => [LAB, CHECK].concat(),
         Purpose::Bench => [LAB, BENCH].concat(),
     }

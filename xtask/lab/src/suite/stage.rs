@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::case::{Context, Outcome};
 use super::json::{contains, number, text};
 use super::ledger::is_settled;
+use crate::slow::patience;
 use crate::{Client, Daemon, DaemonBuilder, Layout, Shop};
 
 /// How long an event may take to be there. Far more than the product promises, which the latency case holds it to.
@@ -116,11 +117,11 @@ impl Stage {
     /// Waits for this many events like this, makes sure that no more come, and returns them.
     pub fn expect(&self, count: usize, like: &Value) -> Result<Vec<Value>> {
         self.caused(like.clone());
-        let end = Instant::now() + WITHIN;
+        let end = Instant::now() + patience(WITHIN);
         while self.events(like)?.len() < count && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(10));
         }
-        std::thread::sleep(SETTLE);
+        std::thread::sleep(patience(SETTLE));
         let found = self.events(like)?;
         if found.len() != count {
             anyhow::bail!(
@@ -153,7 +154,7 @@ impl Stage {
     pub fn told(&self, like: &Value, packets: u64) -> Result<Vec<Value>> {
         self.caused(like.clone());
         let sum = |events: &[Value]| events.iter().map(|event| number(event, "/count")).sum::<u64>();
-        let end = Instant::now() + SUMS_WITHIN;
+        let end = Instant::now() + patience(SUMS_WITHIN);
         while sum(&self.events(like)?) < packets && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -182,7 +183,7 @@ impl Stage {
 
     /// Asks for the status until it fits.
     pub fn status_when(&self, what: &str, within: Duration, fits: impl Fn(&Value) -> bool) -> Result<Value> {
-        let end = Instant::now() + within;
+        let end = Instant::now() + patience(within);
         loop {
             let status = self.status()?;
             if fits(&status) {
@@ -201,7 +202,7 @@ impl Stage {
 
     /// Ends a case: collects the problems that nothing has caused.
     pub fn finish(self, detail: impl Into<String>) -> Result<Outcome> {
-        std::thread::sleep(SETTLE);
+        std::thread::sleep(patience(SETTLE));
         let caused = self.caused.borrow();
         let mut problems = events(self.client(), "&severity=problem")?;
         problems.retain(|event| self.is_ours(event) && !caused.iter().any(|like| contains(event, like)));

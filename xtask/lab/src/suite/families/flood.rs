@@ -11,6 +11,7 @@ use super::connection::refuse;
 use super::refused::CLOSED;
 use super::want::{any_port, reset};
 use crate::packet::{self, RST, Segment};
+use crate::slow::patience;
 use crate::suite::json::{contains, must, number, pod, text};
 use crate::suite::traffic::both;
 use crate::suite::{Context, Outcome, Stage};
@@ -56,7 +57,7 @@ fn onset(lines: &Lines, begin: Instant, from: &Pod) -> Result<(Duration, Value)>
     let wanted = flood("onset", from);
     let (line, event) = lines.find(ONSET * 4, |event| contains(event, &wanted))?;
     let after = line.at - begin;
-    ensure!(after <= ONSET, "told {after:?} after the first packet: {event}");
+    ensure!(after <= patience(ONSET), "told {after:?} after the first packet: {event}");
     Ok((after, event))
 }
 

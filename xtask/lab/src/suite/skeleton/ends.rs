@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::dns::kube_dns;
+use crate::slow::patience;
 use crate::suite::json::{drop_to, text};
 use crate::suite::traffic::{BLOCKED, ask, flood, forbid};
 use crate::suite::{Context, Outcome, Stage};
@@ -59,7 +60,7 @@ pub fn sigkill_leaves_nothing(context: &Context) -> Result<Outcome> {
     traffic_flows(&stage)?;
     stage.daemon.kill()?;
     // Links are freed by a work queue of the kernel.
-    let end = Instant::now() + 3 * SECOND;
+    let end = Instant::now() + patience(3 * SECOND);
     let left = loop {
         let now = all(&stage)?;
         let left: usize = held.iter().zip(&now).map(|(held, now)| held.intersection(now).count()).sum();
@@ -89,7 +90,7 @@ pub fn sigterm_drains(context: &Context) -> Result<Outcome> {
     let status = stage.daemon.terminate(8 * SECOND)?;
     let took = start.elapsed();
     // The stuck client may be waited for until the deadline, and what comes after that has a busy machine's time.
-    ensure!(took < DEADLINE + 2 * SECOND, "it took {took:?}");
+    ensure!(took < patience(DEADLINE + 2 * SECOND), "it took {took:?}");
     ensure!(status.success(), "it ended with {status}; its log: {}", stage.daemon.log());
     for lines in &streams {
         for index in 0..500 {
