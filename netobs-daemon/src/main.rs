@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 /// Which packet failed on this node, whose it was and what failed it.
 #[derive(Parser)]
-#[command(version, propagate_version = true)]
+#[command(name = "netobs", version, propagate_version = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
