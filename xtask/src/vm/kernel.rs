@@ -15,6 +15,8 @@ use crate::workspace::Workspace;
 
 /// The first process, before the disks are there.
 const FIRST: &str = include_str!("guest/first.sh");
+/// End of the names of the files that say which kernel was taken for a line.
+const CHOSEN: &str = ".chosen";
 /// Files that one call of a tool is given.
 const AT_ONCE: usize = 200;
 
@@ -25,7 +27,7 @@ pub struct Ready {
     pub release: String,
     /// The kernel.
     pub image: PathBuf,
-    /// Its first root.
+    /// Its first root without the first process, see [`with_init`].
     pub initrd: PathBuf,
     /// An ext4 file system with its modules.
     pub modules: PathBuf,
@@ -33,7 +35,7 @@ pub struct Ready {
 
 /// The kernel that was taken for this line the last time.
 pub fn cached(folder: &Path, wanted: &Wanted) -> Option<Ready> {
-    let release = fs::read_to_string(folder.join(format!("{wanted}.chosen"))).ok()?;
+    let release = fs::read_to_string(folder.join(format!("{wanted}{CHOSEN}"))).ok()?;
     let ready = paths(folder, release.trim());
     ready.initrd.is_file().then_some(ready)
 }
@@ -72,8 +74,36 @@ pub fn fetch(
             fs::remove_dir_all(&work).with_context(|| format!("{}", work.display()))
         })?;
     }
-    fs::write(folder.join(format!("{wanted}.chosen")), &kernel.release)?;
+    fs::write(folder.join(format!("{wanted}{CHOSEN}")), &kernel.release)?;
+    forget_others(folder)?;
     Ok(ready)
+}
+
+/// Removes the kernels that no line has any more. A machine that runs has its files open.
+fn forget_others(folder: &Path) -> Result<()> {
+    let (mut kept, mut folders) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            folders.push(path);
+        } else if path.to_string_lossy().ends_with(CHOSEN) {
+            kept.push(folder.join(fs::read_to_string(&path)?.trim()));
+        }
+    }
+    for path in folders.iter().filter(|path| !kept.contains(path)) {
+        fs::remove_dir_all(path).with_context(|| format!("could not remove {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Writes a kernel's first root with the first process, which is of this version of the program, not of the cache. The
+/// kernel unpacks archives that follow each other over each other.
+pub fn with_init(kernel: &Ready, to: &Path) -> Result<()> {
+    let mut bytes = fs::read(&kernel.initrd).with_context(|| format!("reading {}", kernel.initrd.display()))?;
+    let mut archive = cpio::Archive::default();
+    archive.file("init", FIRST.as_bytes());
+    bytes.extend(archive.finish());
+    fs::write(to, bytes).with_context(|| format!("could not write {}", to.display()))
 }
 
 /// The three files out of an unpacked package. The first root is written last: without it the rest does not count.
@@ -133,7 +163,6 @@ fn first_root(modules_folder: &Path, busybox: &Path) -> Result<Vec<u8>> {
         archive.folder(folder);
     }
     archive.file("bin/busybox", &fs::read(busybox).context("busybox")?);
-    archive.file("init", FIRST.as_bytes());
     for (number, file) in order.iter().enumerate() {
         let name = file.rsplit('/').next().unwrap_or(file);
         archive.file(&format!("modules/{number:02}-{name}"), &fs::read(modules_folder.join(file))?);

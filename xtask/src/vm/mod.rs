@@ -90,9 +90,12 @@ pub struct Options {
 pub fn run(workspace: &Workspace, progress: &mut Progress, options: &Options) -> Result<()> {
     let script = command::script(&options.command, options.slow)?;
     let toolchain = setup::prepare(workspace, progress, Purpose::Vm)?;
-    let mut prepared = Prepared::new(workspace, progress, options)?;
     let wanted = if options.all { &ALL[..] } else { &options.kernel };
-    let kernels: Vec<_> = wanted.iter().map(|wanted| (wanted, prepared.kernel(progress, wanted))).collect();
+    let (root, kernels) = {
+        let mut prepared = Prepared::new(workspace, progress, options)?;
+        let kernels: Vec<_> = wanted.iter().map(|wanted| (wanted, prepared.kernel(progress, wanted))).collect();
+        (prepared.root().clone(), kernels)
+    };
     build::kernel_object(workspace, progress, &toolchain)?;
     build::user_side(workspace, progress, options.release)?;
     let folder = workspace.target.join("vm");
@@ -101,7 +104,7 @@ pub fn run(workspace: &Workspace, progress: &mut Progress, options: &Options) ->
     for (wanted, kernel) in kernels {
         // One kernel that cannot be had or started must not hide what the others say.
         let report = kernel
-            .and_then(|kernel| one(workspace, options, prepared.root(), (wanted, &kernel), disk.clone()))
+            .and_then(|kernel| one(workspace, options, &root, (wanted, &kernel), disk.clone()))
             .unwrap_or_else(|error| Report::not_run(wanted, &format!("{error:#}")));
         println!("{}", report.line());
         reports.push(report);
@@ -123,8 +126,11 @@ fn one(
     let logs = workspace.target.join("vm").join(wanted.to_string());
     fs::create_dir_all(&logs).with_context(|| format!("could not make {}", logs.display()))?;
     println!("\n== {wanted}: {} ==", kernel.release);
+    let initrd = logs.join("initrd");
+    kernel::with_init(kernel, &initrd)?;
     let machine = Machine {
         kernel,
+        initrd,
         root: &root.image,
         run: disk,
         console: logs.join("console.log"),

@@ -1,5 +1,6 @@
 //! What machines are started from, made when it is asked for and not in the cache: the root file system and kernels.
 
+use std::fs::{self, File};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
@@ -29,6 +30,8 @@ pub struct Prepared<'a> {
     root: Root,
     /// Kernels that there are; asked for only when one is wanted that the cache has not.
     offered: Option<(Archive, Vec<Entry>)>,
+    /// Held while the cache is looked at and changed: other clones of the repository use it, too.
+    _lock: File,
 }
 
 impl<'a> Prepared<'a> {
@@ -39,6 +42,9 @@ impl<'a> Prepared<'a> {
             "the virtual machines are x86-64 ones and run the programs that were built here: this machine is another"
         );
         let folder = workspace.vm.clone();
+        fs::create_dir_all(&folder).with_context(|| format!("could not make {}", folder.display()))?;
+        let lock = File::create(folder.join("lock"))?;
+        lock.lock().context("locking the cache")?;
         let release = archive::release_of_the_machine().unwrap_or_else(|| RELEASE.to_owned());
         let archive = || {
             let suites = [release.clone(), format!("{release}-security")];
@@ -46,7 +52,7 @@ impl<'a> Prepared<'a> {
             Archive::prepare(folder.join("apt-root"), &mirrors(options)?, &suites)
         };
         let root = root::ensure(workspace, progress, &folder, &release, archive, options.update)?;
-        Ok(Self { workspace, options, folder, root, offered: None })
+        Ok(Self { workspace, options, folder, root, offered: None, _lock: lock })
     }
 
     /// The root.

@@ -11,8 +11,10 @@ pub const PROGRAM: &str = "qemu-system-x86_64";
 /// What a machine is made of.
 #[derive(Debug)]
 pub struct Machine<'a> {
-    /// Kernel, first root, modules.
+    /// Kernel and modules.
     pub kernel: &'a Ready,
+    /// The first root.
+    pub initrd: PathBuf,
     /// The root file system, shared by all machines.
     pub root: &'a Path,
     /// The programs and the command of this run.
@@ -53,7 +55,7 @@ pub fn arguments(machine: &Machine) -> Vec<OsString> {
     option("-m", machine.memory.to_string().into());
     option("-smp", machine.processors.to_string().into());
     option("-kernel", machine.kernel.image.clone().into());
-    option("-initrd", machine.kernel.initrd.clone().into());
+    option("-initrd", machine.initrd.clone().into());
     option("-append", KERNEL.into());
     // The order of the disks is that of /dev/vda, vdb, vdc in guest/first.sh.
     for disk in [machine.root, &machine.kernel.modules, &machine.run] {
@@ -85,6 +87,7 @@ mod tests {
         };
         let machine = Machine {
             kernel: &kernel,
+            initrd: "/t/initrd".into(),
             root: Path::new("/c/root"),
             run: "/t/run".into(),
             console: "/t/console".into(),
@@ -99,7 +102,7 @@ mod tests {
         };
         assert_eq!(values("-drive"), ["/c/root", "/c/mod,,ules", "/t/run"]);
         assert_eq!(values("-serial"), ["/t/console", "/t/output"]);
-        assert_eq!((values("-m"), values("-smp"), values("-kernel")), (vec!["1024"], vec!["2"], vec!["/c/vmlinuz"]));
+        assert_eq!((values("-m"), values("-smp"), values("-initrd")), (vec!["1024"], vec!["2"], vec!["/t/initrd"]));
         assert!(line.contains(&"-no-reboot".to_owned()) && line.iter().any(|word| word.contains("panic=-1")));
     }
 }
