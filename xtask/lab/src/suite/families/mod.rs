@@ -37,8 +37,7 @@ macro_rules! families_cases {
                 process_killed, half_open_without_listener, half_open_with_listener;
             middle: rejected_by_nft, rejected_by_iptables, rejected_by_iptables_legacy, rejected_in_input,
                 rejected_while_open, forged_by_another_pod;
-            once: each_reset_once_bridge, each_reset_once_host_routed, each_reset_once_without_netfilter,
-                each_reset_once_stacked;
+            once: each_reset_once_bridge, each_reset_once_host_routed, each_reset_once_stacked;
             flood: below_the_floor;
             healthy: healthy_minute;
             }

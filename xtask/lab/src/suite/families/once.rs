@@ -74,11 +74,6 @@ pub fn each_reset_once_host_routed(context: &Context) -> Result<Outcome> {
     each_once(Stage::on(context, Shop::start(Layout::HostRouted)?, |daemon| daemon)?)
 }
 
-/// The netfilter programs, which meet a packet that the node sends before any interface does, are switched off.
-pub fn each_reset_once_without_netfilter(context: &Context) -> Result<Outcome> {
-    each_once(Stage::on(context, Shop::start(Layout::Bridge)?, |daemon| daemon.arg("--without").arg("netfilter"))?)
-}
-
 /// The uplink is a device on top of another, as a bond or a VLAN is: each packet passes both. It becomes so while the
 /// daemon runs.
 pub fn each_reset_once_stacked(context: &Context) -> Result<Outcome> {
