@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use netobs_common::counters::family;
 
 use super::books::{Books, Records};
-use super::held::{Held, Index, close};
+use super::held::{FRAGMENTS_HOLD_NS, Held, Index};
 use super::sizes;
 use crate::event::joined::SizeFailure;
 use crate::event::observation::MtuCause;
@@ -37,7 +37,7 @@ pub struct Fragments {
 impl Fragments {
     /// Room for `limit` packets.
     pub fn new(limit: usize) -> Self {
-        Self { held: Held::new(limit), index: Index::new() }
+        Self { held: Held::holding(limit, FRAGMENTS_HOLD_NS), index: Index::new() }
     }
 
     /// Takes the drop of a fragment.
@@ -81,7 +81,8 @@ impl Fragments {
         add: impl FnOnce(&mut GivenUp),
     ) {
         books.hold(family);
-        let near = |number: &u64| self.held.get(*number).is_some_and(|packet| close(packet.boot_ns, boot_ns));
+        let close = |packet: &GivenUp| packet.boot_ns.abs_diff(boot_ns) <= FRAGMENTS_HOLD_NS;
+        let near = |number: &u64| self.held.get(*number).is_some_and(close);
         let known = key.and_then(|key| self.index.get(&key).find(near));
         let number = known.unwrap_or_else(|| self.begin(key, boot_ns, books));
         if let Some(packet) = self.held.get_mut(number) {

@@ -9,6 +9,10 @@ use super::Map;
 /// them into different rings, which are read in turn; and the two ends of a veth pair may be served by different CPUs.
 pub const HOLD_NS: u64 = 10_000_000;
 
+/// How long the fragments of one packet are waited for: 100 ms. A timer gives them up, seconds after they came
+/// (`ip_expire()`, `ip6_frag_expire_frag_queue()`), one by one; on a busy node it is interrupted between them.
+pub const FRAGMENTS_HOLD_NS: u64 = 100_000_000;
+
 /// Whether two records may be of one event, by their times.
 pub fn close(one_ns: u64, other_ns: u64) -> bool {
     one_ns.abs_diff(other_ns) <= HOLD_NS
@@ -21,12 +25,18 @@ pub struct Held<T> {
     deadlines: BTreeSet<(u64, u64)>,
     next: u64,
     limit: usize,
+    hold_ns: u64,
 }
 
 impl<T> Held<T> {
-    /// Room for `limit`.
+    /// Room for `limit`, each for [`HOLD_NS`].
     pub fn new(limit: usize) -> Self {
-        Self { entries: Map::default(), deadlines: BTreeSet::new(), next: 0, limit: limit.max(1) }
+        Self::holding(limit, HOLD_NS)
+    }
+
+    /// Room for `limit`, each for `hold_ns` nanoseconds.
+    pub fn holding(limit: usize, hold_ns: u64) -> Self {
+        Self { entries: Map::default(), deadlines: BTreeSet::new(), next: 0, limit: limit.max(1), hold_ns }
     }
 
     /// Whether what has waited longest has to give way before something is inserted.
@@ -44,7 +54,7 @@ impl<T> Held<T> {
 
     /// Lets what was taken out wait on, under the number that it had.
     pub fn put_back(&mut self, number: u64, boot_ns: u64, value: T) {
-        let deadline = boot_ns.saturating_add(HOLD_NS);
+        let deadline = boot_ns.saturating_add(self.hold_ns);
         self.deadlines.insert((deadline, number));
         self.entries.insert(number, (deadline, value));
     }

@@ -5,7 +5,7 @@ use netobs_common::record::{BucketKey, kind};
 use netobs_common::trail::{Point, hook};
 
 use super::bench::{Bench, REASSEMBLY, TOO_BIG, UNSPECIFIED, context, dropped, one, reasons};
-use super::held::HOLD_NS;
+use super::held::{FRAGMENTS_HOLD_NS, HOLD_NS};
 use super::*;
 use crate::event::joined::{Coalesced, SizeFailure};
 use crate::event::observation::MtuCause;
@@ -209,8 +209,10 @@ fn fragment(offset: u16, identification: u32, packet: u64, boot_ns: u64) -> RawD
 #[test]
 fn the_fragments_of_a_packet_are_one() {
     let mut bench = Bench::new();
+    // The timer may be interrupted between them, for longer than the halves of another event would be waited for.
     for (at, offset) in [1480, 0, 2960].into_iter().enumerate() {
-        assert!(bench.dropped(fragment(offset, 7, 0x100 * (1 + at as u64), at as u64)).is_empty());
+        let packet = 0x100 * (1 + at as u64);
+        assert!(bench.dropped(fragment(offset, 7, packet, at as u64 * 2 * HOLD_NS)).is_empty());
     }
     bench.dropped(fragment(1480, 8, 0x900, 5));
     let quoted = Quoted {
@@ -225,15 +227,16 @@ fn the_fragments_of_a_packet_are_one() {
         ..icmp((CLIENT, BACKEND), 3, 0x500, 3)
     };
     assert!(bench.icmp(error.clone()).is_empty());
-    let out = bench.expire(5 + HOLD_NS);
+    assert!(bench.expire(FRAGMENTS_HOLD_NS - 1).is_empty());
+    let out = bench.expire(5 + FRAGMENTS_HOLD_NS);
     assert_eq!(out.len(), 2);
-    assert_eq!((out[0].count, out[0].tuple, out[0].boot_ns), (3, fragment(0, 7, 0, 0).tuple, 1));
+    assert_eq!((out[0].count, out[0].tuple, out[0].boot_ns), (3, fragment(0, 7, 0, 0).tuple, 2 * HOLD_NS));
     let SizeFailure { cause, icmp, drop } = failure(&out[0]);
     assert_eq!((*cause, icmp.is_some()), (MtuCause::ReassemblyFailed, true));
     assert_eq!(drop.as_ref().unwrap().fragment.unwrap().offset, 0);
     assert_eq!((out[1].count, out[1].stands_for), (1, StandsFor::Record(family::DROP)));
     // Alone, the error is one as well.
-    bench.icmp(RawIcmp { context: context(0x700, 3, 50 * HOLD_NS), ..error });
+    bench.icmp(RawIcmp { context: context(0x700, 3, 3 * FRAGMENTS_HOLD_NS), ..error });
     assert_eq!(failure(one(&bench.expire(u64::MAX))).cause, MtuCause::ReassemblyFailed);
     assert_eq!(bench.table.stats().totals(), [6, 3, 3, 0, 0]);
 }
