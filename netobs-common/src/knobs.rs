@@ -5,6 +5,17 @@ use crate::counters::family;
 /// No drop reason.
 pub const NO_REASON: u32 = u32::MAX;
 
+/// Where the machine passes the arguments of a function: codes of [`Knobs::registers`]. The programs are the same for all
+/// machines, `struct pt_regs` is not.
+pub mod registers {
+    /// Another machine: probes are of no use.
+    pub const UNKNOWN: u32 = 0;
+    /// x86-64: `di`, `si` (`arch/x86/include/asm/ptrace.h`).
+    pub const X86_64: u32 = 1;
+    /// arm64: `regs[0]`, `regs[1]` (`arch/arm64/include/asm/ptrace.h`).
+    pub const ARM64: u32 = 2;
+}
+
 /// Set before loading, read-only afterwards.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +49,12 @@ pub struct Knobs {
     pub rx_socket: u32,
     /// 1: `tcp:tcp_send_reset` has a third argument, the reason (since 6.10).
     pub reset_reason: u32,
-    /// Zero.
-    pub padding: u32,
+    /// 1: `skb:kfree_skb` has a third argument, the reason (since 5.17).
+    pub drop_reason: u32,
+    /// Number of the reason `NOT_SPECIFIED`, which says nothing; [`NO_REASON`]: there is none.
+    pub unspecified_reason: u32,
+    /// How to find the arguments of a function that a probe sits on, see [`registers`].
+    pub registers: u32,
 }
 
 impl Knobs {
@@ -59,8 +74,10 @@ impl Knobs {
         resets: 1,
         rx_socket: 0,
         reset_reason: 0,
-        padding: 0,
+        drop_reason: 0,
+        unspecified_reason: NO_REASON,
+        registers: registers::UNKNOWN,
     };
 }
 
-const _: () = assert!(size_of::<Knobs>() == 8 + 16 * family::COUNT + 8 + 8 + 16 + 24);
+const _: () = assert!(size_of::<Knobs>() == 8 + 16 * family::COUNT + 8 + 8 + 16 + 32);

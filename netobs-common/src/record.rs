@@ -104,6 +104,7 @@ pub struct DropRecord {
     /// Address the packet was freed from (`location` of the tracepoint).
     pub location: u64,
     /// `enum skb_drop_reason` of the running kernel; its names come from that kernel's BTF.
+    /// [`NO_REASON`](crate::knobs::NO_REASON): the kernel tells none.
     pub reason: u32,
     /// `skb->len`, bytes.
     pub length: u32,
@@ -225,6 +226,19 @@ pub struct IcmpRecord {
     pub quoted: [u8; QUOTED],
 }
 
+/// Set in [`BucketKey::reason`] where the other bits are those of an address, see [`by_location`].
+pub const BY_LOCATION: u32 = 1 << 31;
+
+/// What stands for a drop reason where the kernel says none: the low bits of the address that the packet was freed from.
+/// Kernel code is within 2 GiB of itself, so with the address of any function the others can be told. No reason is that high:
+/// the high half of one is the number of a subsystem, of which there are few (`SKB_DROP_REASON_SUBSYS_SHIFT`,
+/// `include/net/dropreason.h`).
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "the verifier limits calls, and each costs")]
+pub const fn by_location(location: u64) -> u32 {
+    location as u32 | BY_LOCATION
+}
+
 /// Key of a coalescing bucket: what makes packets of a burst the same.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -241,7 +255,8 @@ pub struct BucketKey {
     pub netns: u32,
     /// Interface index; 0: unknown.
     pub ifindex: u32,
-    /// Drop reason; ICMP type and code (in the low two bytes, the type above); else 0.
+    /// Drop reason, or, where the kernel tells none, what [`by_location`] makes of the place; ICMP type and code (in the low
+    /// two bytes, the type above); else 0.
     pub reason: u32,
     /// Destination port of a drop, network byte order; zero where the protocol has none. Else zero: a client's
     /// questions, a server's answers and the resets from one address to another are one key each.

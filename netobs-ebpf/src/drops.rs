@@ -1,52 +1,55 @@
 //! Drops: `skb:kfree_skb` with everything that explains it.
 
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, generated::bpf_probe_read_kernel};
-use aya_ebpf::programs::BtfTracePointContext;
 use aya_log_ebpf::debug;
 use netobs_common::ABI_VERSION;
 use netobs_common::counters::family::DROP;
 use netobs_common::counters::hook;
+use netobs_common::knobs::NO_REASON;
 use netobs_common::offsets::ABSENT;
-use netobs_common::record::{BucketKey, DROP_HEADERS, DropRecord, Header, Tuple, flags, kind};
+use netobs_common::record::{BucketKey, DROP_HEADERS, DropRecord, Header, Tuple, by_location, flags, kind};
 use netobs_common::trail::{CpuState, Point, TRAIL_POINTS};
 
+use crate::arguments::Arguments;
 use crate::globals::global;
 use crate::headers::{IPV4, IPV6};
 use crate::kernel::{
-    Device, Socket, describe, device, kernel_digest, load, network_header, read, read_pointer, socket,
+    Device, Memory, Socket, describe, device, kernel_digest, load, network_header, read, read_pointer, socket,
 };
 use crate::load::opaque;
 use crate::maps::{self, RING_DROP};
 use crate::{bucket, emit, scope, trail};
 
-/// Looks at one freed packet. Arguments of the tracepoint (include/trace/events/skb.h): skb, location, reason.
+/// Looks at one freed packet. Arguments of the tracepoint (include/trace/events/skb.h): skb, location, reason (since 5.17).
 #[inline(always)]
-pub fn observe(ctx: &BtfTracePointContext) {
+pub fn observe<C: Arguments>(ctx: &C) {
     let Some(state) = maps::cpu_state() else { return };
     state.counters.hooks[hook::KFREE_SKB].runs += 1;
-    let skb: usize = ctx.arg(0);
-    let ethertype: u16 = load(skb, global!(OFFSETS.skb_protocol));
+    let skb: usize = ctx.argument(0);
+    let ethertype: u16 = load::<C::Memory, _>(skb, global!(OFFSETS.skb_protocol));
     if ethertype != IPV4 && ethertype != IPV6 {
         state.counters.hooks[hook::KFREE_SKB].not_network += 1;
         return;
     }
-    let device = device(skb);
+    let device = device::<C::Memory>(skb);
     // The socket is looked at only where it is needed: in a storm most drops are counted, and its memory is cold.
     let netns = match &device {
         Some(device) => device.netns,
         None => owner(ctx, skb).netns,
     };
-    let reason: u32 = ctx.arg(2);
+    let location: u64 = ctx.argument(1);
+    let reason = if global!(KNOBS.drop_reason) == 0 { NO_REASON } else { ctx.argument(2) };
     if !(scope::contains(netns) || netns == 0 && is_fragments(reason)) {
         state.counters.hooks[hook::KFREE_SKB].out_of_scope += 1;
         return;
     }
     state.counters.families[DROP].seen += 1;
-    let length: u32 = load(skb, global!(OFFSETS.skb_len));
+    let length: u32 = load::<C::Memory, _>(skb, global!(OFFSETS.skb_len));
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_boot_ns() };
-    let mut key = key(skb, ethertype);
-    key.reason = reason;
+    let mut key = key::<C::Memory>(skb, ethertype);
+    let says_nothing = reason == NO_REASON || reason == global!(KNOBS.unspecified_reason);
+    key.reason = if says_nothing { by_location(location) } else { reason };
     key.netns = netns;
     key.ifindex = device.as_ref().map_or(0, |device| device.ifindex);
     if !bucket::admit::<DROP>(state, &mut key, length, now) {
@@ -54,29 +57,29 @@ pub fn observe(ctx: &BtfTracePointContext) {
     }
     let socket = owner(ctx, skb);
     let mut headers = Headers([0; DROP_HEADERS / 4]);
-    let headers_length = copy_headers(skb, &mut headers);
+    let headers_length = copy_headers::<C::Memory>(skb, &mut headers);
     debug!(ctx, "drop: reason {} length {} netns {} ifindex {}", reason, length, netns, key.ifindex);
     let Some(mut entry) = RING_DROP.reserve::<DropRecord>(0) else {
         state.counters.families[DROP].ring_full += 1;
         return;
     };
-    let digest = kernel_digest(skb);
+    let digest = kernel_digest::<C::Memory>(skb);
     let record = entry.as_mut_ptr();
     let mut bits = 0;
     // SAFETY: `record` is ring memory of the record's size and alignment; every byte of it is written below.
     unsafe {
-        (&raw mut (*record).location).write(ctx.arg(1));
+        (&raw mut (*record).location).write(location);
         (&raw mut (*record).reason).write(reason);
         (&raw mut (*record).length).write(length);
-        (&raw mut (*record).gso_size).write(gso_size(skb));
+        (&raw mut (*record).gso_size).write(gso_size::<C::Memory>(skb));
         (&raw mut (*record).ethertype).write(u16::from_be(ethertype));
         (&raw mut (*record).socket_family).write(socket.family);
         (&raw mut (*record).headers_length).write(headers_length as u8);
         (&raw mut (*record).padding).write(0);
         (&raw mut (*record).headers).cast::<Headers>().write(headers);
-        write_device(record, device.as_ref());
-        write_route(record, skb, netns);
-        if write_conntrack(record, skb) {
+        write_device::<C::Memory>(record, device.as_ref());
+        write_route::<C::Memory>(record, skb, netns);
+        if write_conntrack::<C::Memory>(record, skb) {
             bits |= flags::CONNTRACK;
         }
         write_points(record, state, skb, digest);
@@ -102,10 +105,12 @@ pub fn observe(ctx: &BtfTracePointContext) {
 /// more, so their namespace is not known.
 #[inline(always)]
 fn is_fragments(reason: u32) -> bool {
-    reason == global!(KNOBS.fragment_reasons[0])
-        || reason == global!(KNOBS.fragment_reasons[1])
-        || reason == global!(KNOBS.fragment_reasons[2])
-        || reason == global!(KNOBS.fragment_reasons[3])
+    // Unused entries are no reason, either.
+    reason != NO_REASON
+        && (reason == global!(KNOBS.fragment_reasons[0])
+            || reason == global!(KNOBS.fragment_reasons[1])
+            || reason == global!(KNOBS.fragment_reasons[2])
+            || reason == global!(KNOBS.fragment_reasons[3]))
 }
 
 /// The first bytes of a packet, in words as on the wire.
@@ -114,8 +119,8 @@ struct Headers([u32; DROP_HEADERS / 4]);
 
 /// Copies what there is of the network header and what follows; returns how many bytes.
 #[inline(always)]
-fn copy_headers(skb: usize, headers: &mut Headers) -> usize {
-    let Some((address, available)) = network_header(skb) else { return 0 };
+fn copy_headers<M: Memory>(skb: usize, headers: &mut Headers) -> usize {
+    let Some((address, available)) = network_header::<M>(skb) else { return 0 };
     let length = if available < DROP_HEADERS as u32 { available } else { DROP_HEADERS as u32 };
     if length == 0 {
         return 0;
@@ -128,12 +133,12 @@ fn copy_headers(skb: usize, headers: &mut Headers) -> usize {
 /// The socket that owns the packet, else the one that was to receive it (the tracepoint's fourth argument): TCP takes
 /// device and owner off a packet before it drops it.
 #[inline(always)]
-fn owner(ctx: &BtfTracePointContext, skb: usize) -> Socket {
-    let socket = socket(skb);
+fn owner<C: Arguments>(ctx: &C, skb: usize) -> Socket {
+    let socket = socket::<C::Memory>(skb);
     if global!(KNOBS.rx_socket) != 0 && socket.family == 0 {
-        let receiver: usize = ctx.arg(3);
+        let receiver: usize = ctx.argument(3);
         if receiver != 0 {
-            return describe(opaque(receiver));
+            return describe::<C::Memory>(opaque(receiver));
         }
     }
     socket
@@ -144,11 +149,11 @@ const KEY_WORDS: usize = 11;
 
 /// What makes this drop one of a burst. Ports only where they directly follow a header without options.
 #[inline(always)]
-fn key(skb: usize, ethertype: u16) -> BucketKey {
+fn key<M: Memory>(skb: usize, ethertype: u16) -> BucketKey {
     let mut key = BucketKey { kind: kind::DROP, ..bucket::EMPTY };
     let mut addresses = [0; 8];
     let mut ports = 0;
-    let header = network_header(skb);
+    let header = network_header::<M>(skb);
     let length = header.map_or(0, |(_, available)| available as usize);
     // Reads past the end of a short packet stay within its buffer, and what they give is not looked at.
     let words = header.and_then(|(address, _)| read::<[u32; KEY_WORDS]>(address)).unwrap_or([0; KEY_WORDS]);
@@ -188,21 +193,21 @@ fn has_ports(protocol: u8) -> bool {
 
 /// `skb_shared_info.gso_size`; `u16::MAX` when it cannot be read.
 #[inline(always)]
-fn gso_size(skb: usize) -> u16 {
-    let head: usize = load(skb, global!(OFFSETS.skb_head));
-    let end: u32 = load(skb, global!(OFFSETS.skb_end));
+fn gso_size<M: Memory>(skb: usize) -> u16 {
+    let head: usize = load::<M, _>(skb, global!(OFFSETS.skb_head));
+    let end: u32 = load::<M, _>(skb, global!(OFFSETS.skb_end));
     read(head + end as usize + global!(OFFSETS.shinfo_gso_size) as usize).unwrap_or(u16::MAX)
 }
 
 /// Writes name and MTU of the interface, and its peer's.
 #[inline(always)]
-unsafe fn write_device(record: *mut DropRecord, device: Option<&Device>) {
+unsafe fn write_device<M: Memory>(record: *mut DropRecord, device: Option<&Device>) {
     let mut name = [0u8; 16];
     let mut mtu = 0;
     let mut peer = 0;
     if let Some(device) = device {
         peer = peer_mtu(device.address);
-        mtu = load(device.address, global!(OFFSETS.dev_mtu));
+        mtu = load::<M, _>(device.address, global!(OFFSETS.dev_mtu));
         if let Some(bytes) = read(device.address + global!(OFFSETS.dev_name) as usize) {
             name = bytes;
         }
@@ -240,10 +245,10 @@ const REFDST_PTRMASK: usize = !1;
 /// Writes which interface the packet's route leaves by. The field shares its space with list pointers of TCP's queues, so it
 /// is believed only when it leads to an interface of the packet's own namespace.
 #[inline(always)]
-unsafe fn write_route(record: *mut DropRecord, skb: usize, netns: u32) {
+unsafe fn write_route<M: Memory>(record: *mut DropRecord, skb: usize, netns: u32) {
     let mut out = (0, 0);
     if global!(OFFSETS.skb_refdst) != ABSENT && global!(OFFSETS.dst_dev) != ABSENT {
-        let route: usize = load(skb, global!(OFFSETS.skb_refdst));
+        let route: usize = load::<M, _>(skb, global!(OFFSETS.skb_refdst));
         let route = route & REFDST_PTRMASK;
         if route != 0
             && let Some(device) = read_pointer(route + global!(OFFSETS.dst_dev) as usize)
@@ -267,12 +272,12 @@ const NFCT_PTRMASK: usize = !7;
 
 /// Writes the packet's conntrack entry; whether there is one. The entry belongs to the packet, so it lives.
 #[inline(always)]
-unsafe fn write_conntrack(record: *mut DropRecord, skb: usize) -> bool {
+unsafe fn write_conntrack<M: Memory>(record: *mut DropRecord, skb: usize) -> bool {
     let mut tuples = [EMPTY; 2];
     let mut status = 0;
     let mut found = false;
     if global!(OFFSETS.skb_nfct) != ABSENT && global!(OFFSETS.ct_original) != ABSENT {
-        let entry: usize = load(skb, global!(OFFSETS.skb_nfct));
+        let entry: usize = load::<M, _>(skb, global!(OFFSETS.skb_nfct));
         let entry = entry & NFCT_PTRMASK;
         if entry != 0 {
             let original = tuple(entry + global!(OFFSETS.ct_original) as usize);

@@ -15,22 +15,49 @@ const KERNEL: usize = 0xff00_0000_0000_0000;
 /// fixed ones just below since 6.18. A garbage pointer gives something else.
 const NAMESPACE_INODES: u32 = 0xefff_0000;
 
-/// Loads a `T` at `offset` of a structure behind a pointer that the verifier knows by BTF. A bad address gives zeros
-/// (the kernel's fault handling for such loads), and so does a field that this kernel lacks.
+/// How a program reads the kernel's structures. Known at compile time: each kind of program has code of its own.
+pub trait Memory {
+    /// Loads a `T` at an address within a structure. A bad address gives zeros.
+    fn load<T: Copy>(address: usize) -> T;
+}
+
+/// Behind pointers whose types the verifier knows by BTF: arguments of BTF tracepoints, netfilter programs and fentry.
+pub struct Typed;
+
+impl Memory for Typed {
+    #[inline(always)]
+    fn load<T: Copy>(address: usize) -> T {
+        // SAFETY: the verifier only lets this through for BTF pointers, whose loads cannot fault: the kernel's fault handling
+        // for such loads gives zeros.
+        unsafe { core::ptr::read_volatile(address as *const T) }
+    }
+}
+
+/// Behind addresses of which the verifier knows nothing: arguments of raw tracepoints and kprobes.
+pub struct Untyped;
+
+impl Memory for Untyped {
+    #[inline(always)]
+    fn load<T: Copy>(address: usize) -> T {
+        // SAFETY: `T` is an integer wherever this is called, and "unknown" is 0 for all of them.
+        read(address).unwrap_or(unsafe { core::mem::MaybeUninit::zeroed().assume_init() })
+    }
+}
+
+/// Loads a `T` at `offset` of a structure; a field that this kernel lacks gives zeros.
 #[inline(always)]
-pub fn load<T: Copy>(structure: usize, offset: u32) -> T {
+pub fn load<M: Memory, T: Copy>(structure: usize, offset: u32) -> T {
     if offset == ABSENT {
         // SAFETY: `T` is an integer wherever this is called, and "unknown" is 0 for all of them.
         return unsafe { core::mem::MaybeUninit::zeroed().assume_init() };
     }
-    // SAFETY: the verifier only lets this through for BTF pointers, whose loads cannot fault.
-    unsafe { core::ptr::read_volatile((structure + offset as usize) as *const T) }
+    M::load(structure + offset as usize)
 }
 
 /// Loads a pointer; `None` when it is null or no kernel address.
 #[inline(always)]
-pub fn pointer(structure: usize, offset: u32) -> Option<usize> {
-    let pointer: usize = load(structure, offset);
+pub fn pointer<M: Memory>(structure: usize, offset: u32) -> Option<usize> {
+    let pointer: usize = load::<M, _>(structure, offset);
     if pointer == 0 {
         return None;
     }
@@ -56,14 +83,14 @@ pub fn read_pointer(address: usize) -> Option<usize> {
 /// Interface of a packet, with its namespace, where `skb->dev` really is one. The field shares its space with scratch
 /// data of socket queues, so it is believed only when it leads to an interface index and a namespace inode.
 #[inline(always)]
-pub fn device(skb: usize) -> Option<Device> {
-    let device = pointer(skb, global!(OFFSETS.skb_dev))?;
-    let ifindex: u32 = load(device, global!(OFFSETS.dev_ifindex));
+pub fn device<M: Memory>(skb: usize) -> Option<Device> {
+    let device = pointer::<M>(skb, global!(OFFSETS.skb_dev))?;
+    let ifindex: u32 = load::<M, _>(device, global!(OFFSETS.dev_ifindex));
     if ifindex == 0 || ifindex > i32::MAX as u32 {
         return None;
     }
-    let net = pointer(device, global!(OFFSETS.dev_net))?;
-    let netns: u32 = load(net, global!(OFFSETS.net_inum));
+    let net = pointer::<M>(device, global!(OFFSETS.dev_net))?;
+    let netns: u32 = load::<M, _>(net, global!(OFFSETS.net_inum));
     (netns >= NAMESPACE_INODES).then_some(Device { address: device, ifindex, netns })
 }
 
@@ -97,41 +124,41 @@ const NEW_SYN_RECV: u8 = 12;
 /// Owning socket of a packet, as far as it can be told. The field shares its space with the offset of a fragment, which
 /// is no kernel address.
 #[inline(always)]
-pub fn socket(skb: usize) -> Socket {
-    pointer(skb, global!(OFFSETS.skb_sk)).map_or(Socket::default(), describe)
+pub fn socket<M: Memory>(skb: usize) -> Socket {
+    pointer::<M>(skb, global!(OFFSETS.skb_sk)).map_or(Socket::default(), describe::<M>)
 }
 
 /// What there is to say of a socket: a pointer that the verifier knows, not null.
 #[inline(always)]
-pub fn describe(sock: usize) -> Socket {
+pub fn describe<M: Memory>(sock: usize) -> Socket {
     let mut socket = Socket::default();
-    let Some(net) = pointer(sock, global!(OFFSETS.sock_net)) else { return socket };
-    let netns: u32 = load(net, global!(OFFSETS.net_inum));
+    let Some(net) = pointer::<M>(sock, global!(OFFSETS.sock_net)) else { return socket };
+    let netns: u32 = load::<M, _>(net, global!(OFFSETS.net_inum));
     if netns < NAMESPACE_INODES {
         return socket;
     }
     socket.netns = netns;
-    let family: u16 = load(sock, global!(OFFSETS.sock_family));
+    let family: u16 = load::<M, _>(sock, global!(OFFSETS.sock_family));
     socket.family = family as u8;
-    let state: u8 = load(sock, global!(OFFSETS.sock_state));
+    let state: u8 = load::<M, _>(sock, global!(OFFSETS.sock_state));
     socket.state = state;
     if state == TIME_WAIT || state == NEW_SYN_RECV || global!(OFFSETS.sock_cgroup) == ABSENT {
         return socket;
     }
-    if let Some(cgroup) = pointer(sock, global!(OFFSETS.sock_cgroup))
-        && let Some(directory) = pointer(cgroup, global!(OFFSETS.cgroup_kn))
+    if let Some(cgroup) = pointer::<M>(sock, global!(OFFSETS.sock_cgroup))
+        && let Some(directory) = pointer::<M>(cgroup, global!(OFFSETS.cgroup_kn))
     {
-        socket.cgroup = load(directory, global!(OFFSETS.kn_id));
+        socket.cgroup = load::<M, _>(directory, global!(OFFSETS.kn_id));
     }
     socket
 }
 
 /// Address of the network header and the linear bytes from there on, if it is set.
 #[inline(always)]
-pub fn network_header(skb: usize) -> Option<(usize, u32)> {
-    let head: usize = load(skb, global!(OFFSETS.skb_head));
-    let offset: u16 = load(skb, global!(OFFSETS.skb_network_header));
-    let tail: u32 = load(skb, global!(OFFSETS.skb_tail));
+pub fn network_header<M: Memory>(skb: usize) -> Option<(usize, u32)> {
+    let head: usize = load::<M, _>(skb, global!(OFFSETS.skb_head));
+    let offset: u16 = load::<M, _>(skb, global!(OFFSETS.skb_network_header));
+    let tail: u32 = load::<M, _>(skb, global!(OFFSETS.skb_tail));
     // Not set: 0, where no header can be, or ~0, which newer kernels write.
     if offset == 0 || offset == u16::MAX || tail <= u32::from(offset) {
         return None;
@@ -167,9 +194,9 @@ impl Source for Linear {
 
 /// Digest of a packet, as [`Packet::digest`](crate::headers::Packet::digest) has it; 0 when its headers are not there.
 #[inline(always)]
-pub fn kernel_digest(skb: usize) -> u32 {
-    let ethertype: u16 = load(skb, global!(OFFSETS.skb_protocol));
-    let Some((address, available)) = network_header(skb) else { return 0 };
+pub fn kernel_digest<M: Memory>(skb: usize) -> u32 {
+    let ethertype: u16 = load::<M, _>(skb, global!(OFFSETS.skb_protocol));
+    let Some((address, available)) = network_header::<M>(skb) else { return 0 };
     if ethertype != headers::IPV4 && ethertype != headers::IPV6 {
         return 0;
     }

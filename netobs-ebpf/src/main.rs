@@ -14,6 +14,7 @@
               macros make of entry points"
 )]
 
+mod arguments;
 mod atomic;
 mod bucket;
 mod connection;
@@ -35,10 +36,12 @@ mod tcx;
 mod trail;
 
 use aya_ebpf::cty::c_void;
-use aya_ebpf::macros::{btf_tracepoint, classifier};
-use aya_ebpf::programs::{BtfTracePointContext, TcContext};
+use aya_ebpf::macros::{btf_tracepoint, classifier, fentry, kprobe, raw_tracepoint};
+use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, ProbeContext, RawTracePointContext, TcContext};
 use netobs_common::trail::hook;
 
+use crate::arguments::Arguments as _;
+use crate::kernel::{Typed, Untyped};
 use crate::tcx::Place;
 
 /// `TCX_NEXT` / `TC_ACT_UNSPEC` (include/uapi/linux/bpf.h): whoever comes next decides.
@@ -119,6 +122,50 @@ pub fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     sockets::set_state(&ctx);
+    0
+}
+
+/// `skb:kfree_skb` where the kernel has no BTF tracepoints.
+#[raw_tracepoint(tracepoint = "kfree_skb")]
+pub fn kfree_skb_raw(ctx: RawTracePointContext) -> i32 {
+    drops::observe(&ctx);
+    0
+}
+
+/// `tcp:tcp_send_reset`, likewise.
+#[raw_tracepoint(tracepoint = "tcp_send_reset")]
+pub fn tcp_send_reset_raw(ctx: RawTracePointContext) -> i32 {
+    sockets::send_reset(&ctx);
+    0
+}
+
+/// `tcp:tcp_receive_reset`, likewise.
+#[raw_tracepoint(tracepoint = "tcp_receive_reset")]
+pub fn tcp_receive_reset_raw(ctx: RawTracePointContext) -> i32 {
+    sockets::receive_reset(&ctx);
+    0
+}
+
+/// `sock:inet_sock_set_state`, likewise.
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn inet_sock_set_state_raw(ctx: RawTracePointContext) -> i32 {
+    sockets::set_state(&ctx);
+    0
+}
+
+/// `nf_hook_slow`, where the kernel has no netfilter links: a packet comes into a netfilter hook.
+#[fentry(function = "nf_hook_slow")]
+pub fn nf_hook_slow(ctx: FEntryContext) -> i32 {
+    netfilter::observe_walk::<Typed>(ctx.argument(0), ctx.argument(1));
+    0
+}
+
+/// The same where the kernel has no fentry, either.
+#[kprobe(function = "nf_hook_slow")]
+pub fn nf_hook_slow_probe(ctx: ProbeContext) -> u32 {
+    if let Some((skb, state)) = arguments::of_function(&ctx) {
+        netfilter::observe_walk::<Untyped>(skb, state);
+    }
     0
 }
 

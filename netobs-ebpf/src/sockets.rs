@@ -2,15 +2,15 @@
 //! except for a reset that stays in a pod's own loopback, which nobody else sees.
 
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
-use aya_ebpf::programs::BtfTracePointContext;
 use netobs_common::ABI_VERSION;
 use netobs_common::counters::{family::SOCKET, hook::TCP_RESET};
 use netobs_common::record::{BucketKey, Header, SocketRecord, kind, opener, side};
 use netobs_common::trail::CpuState;
 
+use crate::arguments::Arguments;
 use crate::globals::global;
 use crate::headers::{self, IPV4, IPV6, Source, TCP};
-use crate::kernel::{Linear, Socket, describe, device, load, network_header, read};
+use crate::kernel::{Linear, Memory, Socket, describe, device, load, network_header, read};
 use crate::load::opaque;
 use crate::maps::{self, RING_SOCKET};
 use crate::{atomic, bucket, connection, emit, reset, scope};
@@ -44,18 +44,18 @@ struct Said {
 
 /// `tcp:tcp_send_reset` (include/trace/events/tcp.h): socket, packet that is answered, reason (since 6.10).
 #[inline(always)]
-pub fn send_reset(ctx: &BtfTracePointContext) {
+pub fn send_reset<C: Arguments>(ctx: &C) {
     let Some(state) = maps::cpu_state() else { return };
     run(state);
-    let sock: usize = ctx.arg(0);
-    let skb: usize = ctx.arg(1);
-    let reason = if global!(KNOBS.reset_reason) == 0 { NO_REASON } else { ctx.arg(2) };
+    let sock: usize = ctx.argument(0);
+    let skb: usize = ctx.argument(1);
+    let reason = if global!(KNOBS.reset_reason) == 0 { NO_REASON } else { ctx.argument(2) };
     // The verifier wants to see both pointers compared with null, and only then used.
-    let socket = if sock == 0 { Socket::default() } else { describe(opaque(sock)) };
+    let socket = if sock == 0 { Socket::default() } else { describe::<C::Memory>(opaque(sock)) };
     let said = if skb != 0 {
-        answered(opaque(skb), socket, reason)
+        answered::<C::Memory>(opaque(skb), socket, reason)
     } else if sock != 0 {
-        ends_of(opaque(sock), socket.family).map(|(addresses, ports, version)| {
+        ends_of::<C::Memory>(opaque(sock), socket.family).map(|(addresses, ports, version)| {
             // Of the socket: local first, as in what it sends.
             Said {
                 addresses,
@@ -78,17 +78,17 @@ pub fn send_reset(ctx: &BtfTracePointContext) {
 
 /// `tcp:tcp_receive_reset`: the socket that gives up.
 #[inline(always)]
-pub fn receive_reset(ctx: &BtfTracePointContext) {
+pub fn receive_reset<C: Arguments>(ctx: &C) {
     let Some(state) = maps::cpu_state() else { return };
     run(state);
-    let sock: usize = ctx.arg(0);
+    let sock: usize = ctx.argument(0);
     if sock == 0 {
         tell(state, None);
         return;
     }
     let sock = opaque(sock);
-    let socket = describe(sock);
-    let said = ends_of(sock, socket.family).map(|(addresses, ports, version)| {
+    let socket = describe::<C::Memory>(sock);
+    let said = ends_of::<C::Memory>(sock, socket.family).map(|(addresses, ports, version)| {
         let (addresses, ports) = headers::reversed(&addresses, ports);
         Said {
             addresses,
@@ -109,22 +109,22 @@ pub fn receive_reset(ctx: &BtfTracePointContext) {
 /// `sock:inet_sock_set_state`: socket, old state, new state. Remembers who opened a connection that never leaves its
 /// namespace: no interface program sees its SYN.
 #[inline(always)]
-pub fn set_state(ctx: &BtfTracePointContext) {
-    let (old, new): (u32, u32) = (ctx.arg(1), ctx.arg(2));
+pub fn set_state<C: Arguments>(ctx: &C) {
+    let (old, new): (u32, u32) = (ctx.argument(1), ctx.argument(2));
     if new != ESTABLISHED || old != SYN_SENT && old != SYN_RECV {
         return;
     }
-    let sock: usize = ctx.arg(0);
+    let sock: usize = ctx.argument(0);
     if sock == 0 {
         return;
     }
     let sock = opaque(sock);
-    let protocol: u16 = load(sock, global!(OFFSETS.sock_protocol));
-    let socket = describe(sock);
+    let protocol: u16 = load::<C::Memory, _>(sock, global!(OFFSETS.sock_protocol));
+    let socket = describe::<C::Memory>(sock);
     if protocol as u8 != TCP || socket.netns == global!(KNOBS.own_netns) || !scope::contains(socket.netns) {
         return;
     }
-    let Some((addresses, ports, version)) = ends_of(sock, socket.family) else { return };
+    let Some((addresses, ports, version)) = ends_of::<C::Memory>(sock, socket.family) else { return };
     if !stays(&addresses, version) {
         return;
     }
@@ -140,21 +140,21 @@ fn run(state: &mut CpuState) {
 
 /// The reset that answers `skb`: its addresses the other way round.
 #[inline(always)]
-fn answered(skb: usize, socket: Socket, reason: u32) -> Option<Said> {
-    let device = device(skb);
+fn answered<M: Memory>(skb: usize, socket: Socket, reason: u32) -> Option<Said> {
+    let device = device::<M>(skb);
     let netns = device.as_ref().map_or(socket.netns, |device| device.netns);
-    let ethertype: u16 = load(skb, global!(OFFSETS.skb_protocol));
+    let ethertype: u16 = load::<M, _>(skb, global!(OFFSETS.skb_protocol));
     if ethertype != IPV4 && ethertype != IPV6 {
         return None;
     }
-    let (address, available) = network_header(skb)?;
+    let (address, available) = network_header::<M>(skb)?;
     let source = Linear { address, available };
     let packet = headers::parse(&source, ethertype, 0)?;
     let words = source.words::<4>(packet.transport)?;
     let addresses = headers::addresses(&source, packet.version, 0)?;
     let (addresses, ports) = headers::reversed(&addresses, words[0]);
     // A packet that waited for a process has no device any more, but remembers the one it came by.
-    let came_by: u32 = load(skb, global!(OFFSETS.skb_iif));
+    let came_by: u32 = load::<M, _>(skb, global!(OFFSETS.skb_iif));
     Some(Said {
         addresses,
         ports,
@@ -171,14 +171,14 @@ fn answered(skb: usize, socket: Socket, reason: u32) -> Option<Said> {
 
 /// Addresses and ports of a socket, local first, and the IP version on the wire.
 #[inline(always)]
-fn ends_of(sock: usize, family: u8) -> Option<([u32; 8], u32, u8)> {
+fn ends_of<M: Memory>(sock: usize, family: u8) -> Option<([u32; 8], u32, u8)> {
     // Beyond `struct sock`, which is all that the verifier knows of it.
     let local: u16 = read(sock + global!(OFFSETS.inet_sport) as usize).unwrap_or(0);
-    let remote: u16 = load(sock, global!(OFFSETS.sock_dport));
+    let remote: u16 = load::<M, _>(sock, global!(OFFSETS.sock_dport));
     let ports = u32::from(local) | u32::from(remote) << 16;
     let (from, to) = (global!(OFFSETS.sock_v6_saddr), global!(OFFSETS.sock_v6_daddr));
     if family == INET6 && from != netobs_common::offsets::ABSENT && to != netobs_common::offsets::ABSENT {
-        let word = |offset: u32, index: u32| load::<u32>(sock, offset + 4 * index);
+        let word = |offset: u32, index: u32| load::<M, u32>(sock, offset + 4 * index);
         // An IPv4 connection of an IPv6 socket: ::ffff:0:0/96 (RFC 4291 section 2.5.5.2).
         if word(to, 0) | word(to, 1) != 0 || u32::from_be(word(to, 2)) != 0xffff {
             let addresses = [
@@ -196,7 +196,7 @@ fn ends_of(sock: usize, family: u8) -> Option<([u32; 8], u32, u8)> {
     } else if family != INET {
         return None;
     }
-    let (from, to) = (load(sock, global!(OFFSETS.sock_saddr)), load(sock, global!(OFFSETS.sock_daddr)));
+    let (from, to) = (load::<M, _>(sock, global!(OFFSETS.sock_saddr)), load::<M, _>(sock, global!(OFFSETS.sock_daddr)));
     Some(([from, 0, 0, 0, to, 0, 0, 0], ports, 4))
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use aya::Ebpf;
 use aya_log::EbpfLogger;
 use netobs_common::counters::family;
-use netobs_common::knobs::{Knobs, NO_REASON};
+use netobs_common::knobs::{Knobs, NO_REASON, registers};
 use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,15 @@ use crate::pipeline::{KernelCounters, KernelSample};
 
 /// Entries of the table of coalescing buckets.
 const BUCKETS: u32 = 8192;
+
+/// How this machine passes arguments.
+const REGISTERS: u32 = if cfg!(target_arch = "x86_64") {
+    registers::X86_64
+} else if cfg!(target_arch = "aarch64") {
+    registers::ARM64
+} else {
+    registers::UNKNOWN
+};
 
 /// Programs at tracepoints: name, the tracepoint as users know it, and what is lost without it.
 const TRACEPOINTS: [(&str, &str, &str); 4] = [
@@ -126,6 +135,9 @@ pub fn load(config: &Config, facts: &Facts, own_netns: u32) -> Result<Programs> 
             own_netns,
             scope_all: u32::from(machine),
             dns_ports: config.dns_ports,
+            drop_reason: u32::from(facts.kfree_skb_has_reason),
+            unspecified_reason: facts.reasons.number("NOT_SPECIFIED").unwrap_or(NO_REASON),
+            registers: REGISTERS,
             rx_socket: u32::from(facts.kfree_skb_has_socket),
             reset_reason: u32::from(facts.reset_has_reason),
             fragment_reasons: fragment_reasons(facts),

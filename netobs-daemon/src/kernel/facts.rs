@@ -15,6 +15,8 @@ pub struct Facts {
     pub reasons: Reasons,
     /// Names of reset reasons.
     pub reset_reasons: EnumNames,
+    /// Whether `skb:kfree_skb` tells a reason (a third argument, since 5.17).
+    pub kfree_skb_has_reason: bool,
     /// Whether `skb:kfree_skb` tells the receiving socket (a fourth argument, since 6.11).
     pub kfree_skb_has_socket: bool,
     /// Whether `tcp:tcp_send_reset` tells a reason (a third argument, since 6.10).
@@ -27,13 +29,15 @@ impl Facts {
         let base = Arc::new(Btf::running()?);
         let reasons = Reasons::from_btf(&base);
         // Its arguments come after one that is not the tracepoint's.
-        let kfree_skb_has_socket = base.parameters("btf_trace_kfree_skb").is_some_and(|count| count >= 5);
+        let kfree_skb = base.parameters("btf_trace_kfree_skb").unwrap_or_default();
+        let (kfree_skb_has_reason, kfree_skb_has_socket) = (kfree_skb >= 4, kfree_skb >= 5);
         let reset_reasons = EnumNames::reset_reasons(&base);
         let reset_has_reason = base.parameters("btf_trace_tcp_send_reset").is_some_and(|count| count >= 4);
         Ok(Self {
             offsets: offsets::with_conntrack(&base)?,
             reasons,
             reset_reasons,
+            kfree_skb_has_reason,
             kfree_skb_has_socket,
             reset_has_reason,
         })
