@@ -16,7 +16,7 @@ const REPEAT: u32 = 100_000;
 const REPEAT_MATCHING: u32 = 8_000;
 
 fn main() -> Result<()> {
-    let facts = Facts::read().context("reading BTF")?;
+    let facts = Facts::read(None).context("reading BTF")?;
     let own_netns = scope::own_netns()?;
     let settings = |calm| Settings {
         // Scratch packets of BPF_PROG_TEST_RUN live in one sk_buff: the trail would suppress the second of them, so the

@@ -68,6 +68,10 @@ pub struct RunArgs {
     /// several times, or several separated by commas.
     #[arg(long = "without", value_enum, value_delimiter = ',', value_name = "FEATURE")]
     without: Vec<Feature>,
+    /// BTF of the running kernel from a file, for a kernel that shows none at /sys/kernel/btf/vmlinux. It must be that very
+    /// kernel's: with another one's, what is read is wrong.
+    #[arg(long, value_name = "PATH")]
+    btf: Option<PathBuf>,
     /// Resets per second from one source below which nothing is told as a flood.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
     flood_floor: u32,
@@ -102,8 +106,14 @@ pub enum ScopeChoice {
 pub enum Feature {
     /// tcx links on interfaces; clsact filters are used instead.
     Tcx,
-    /// Programs in netfilter's hooks; drops by netfilter are then seen without their hook.
+    /// Programs in netfilter's hooks; one where the kernel begins to walk through them is used instead, by the next two.
     Netfilter,
+    /// fentry, for the hooks of netfilter.
+    Fentry,
+    /// Kprobes, likewise. Without any of the three, drops by netfilter are seen without their hook.
+    Kprobe,
+    /// BTF tracepoints and fentry; raw tracepoints are used instead.
+    BtfTracepoint,
 }
 
 /// The configuration, whole and valid.
@@ -129,6 +139,8 @@ pub struct Config {
     pub drop_burst: u64,
     /// Features that are switched off.
     pub without: Vec<Feature>,
+    /// The kernel's BTF, where it is not to be read from `/sys`.
+    pub btf: Option<PathBuf>,
     /// Resets per second from one source below which nothing is a flood.
     pub flood_floor: f64,
     /// Programs' debug lines.
@@ -207,6 +219,7 @@ impl TryFrom<RunArgs> for Config {
             ring_bytes: args.ring_kib * 1024,
             drop_burst: args.drop_burst,
             without: args.without,
+            btf: args.btf,
             flood_floor: args.flood_floor.into(),
             debug_programs: args.debug_programs,
             drain: Duration::from_millis(args.drain_ms),
@@ -295,7 +308,7 @@ mod tests {
             (&["--listen", "none", "--unix-socket", "none"], "leave nobody"),
             (&["--ring-kib", "100"], "power of two"),
             (&["--drop-burst", "0"], "drop-burst"),
-            (&["--without", "tcx,colour"], "possible values: tcx, netfilter"),
+            (&["--without", "tcx,colour"], "possible values: tcx, netfilter, fentry, kprobe, btf-tracepoint"),
             (&["--dns-port", "1", "--dns-port", "2", "--dns-port", "3", "--dns-port", "4", "--dns-port", "5"], "four"),
             (&["--no-metadata", "--metrics-listen", "here:x"], "0.0.0.0:7118"),
             (&["--no-metadata", "--metrics-listen", "0.0.0.0:7118"], "there is no API server"),

@@ -45,17 +45,33 @@ impl Arguments for FEntryContext {
 
 /// The first two arguments of the function that a kprobe sits on; `None`: on this machine it is not known where they are.
 ///
-/// By fixed offsets for each machine, since the verifier lets nobody add to a pointer to the registers.
+/// By fixed offsets for each machine: the verifier lets nobody add to a pointer to the registers, as the compiler would to
+/// make one load of two.
 #[inline(always)]
 pub fn of_function(ctx: &ProbeContext) -> Option<(usize, usize)> {
-    let start = ctx.as_ptr().cast::<usize>();
-    // SAFETY: fields of the context, `struct pt_regs` in words: on x86-64 `si` and `di` are the 14th and 15th, on arm64
-    // `regs` comes first. Volatile, so that each is a load of its own.
-    unsafe {
-        match global!(KNOBS.registers) {
-            registers::X86_64 => Some((start.add(14).read_volatile(), start.add(13).read_volatile())),
-            registers::ARM64 => Some((start.read_volatile(), start.add(1).read_volatile())),
-            _ => None,
+    let start = ctx.as_ptr() as usize;
+    match global!(KNOBS.registers) {
+        registers::X86_64 => Some((word::<112>(start), word::<104>(start))),
+        registers::ARM64 => Some((word::<0>(start), word::<8>(start))),
+        _ => None,
+    }
+}
+
+/// The word at an offset of the context.
+#[inline(always)]
+fn word<const OFFSET: usize>(start: usize) -> usize {
+    #[cfg(target_arch = "bpf")]
+    {
+        let value: usize;
+        // SAFETY: a field of the context: `struct pt_regs` is longer on the machines that this is used on.
+        unsafe {
+            core::arch::asm!("{value} = *(u64 *)({start} + {offset})", value = out(reg) value, start = in(reg) start,
+                offset = const OFFSET, options(readonly, nostack, preserves_flags));
         }
+        value
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        start + OFFSET
     }
 }

@@ -117,7 +117,7 @@ struct Kernel {
 
 impl Kernel {
     fn new() -> Result<Self> {
-        Ok(Self { facts: Facts::read()?, symbols: Symbols::load()? })
+        Ok(Self { facts: Facts::read(None)?, symbols: Symbols::load()? })
     }
 }
 

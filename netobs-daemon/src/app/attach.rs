@@ -14,6 +14,7 @@ use crate::bpf::classifiers::{Classifiers, Directions, Placement, Verdict};
 use crate::bpf::clsact;
 use crate::bpf::load::Scope;
 use crate::http::status::InterfaceStatus;
+use crate::kernel::features;
 use crate::net::{Link, LinkEvent, PlacesReader, Role, stack};
 
 /// How often it is checked that nobody's program has gone before ours.
@@ -171,7 +172,10 @@ impl Task {
 
     fn publish(&self) {
         if let Some(classifiers) = &self.classifiers {
-            self.shared.set_classifier_hooks(classifier_hooks::lines(self.tcx_wanted, &classifiers.in_use()));
+            let in_use = classifiers.in_use();
+            let lines = classifier_hooks::lines(self.tcx_wanted, &in_use);
+            let feature = features::interfaces(self.tcx_wanted, in_use.tcx, in_use.clsact, in_use.refusal.as_deref());
+            self.shared.set_classifier_hooks(lines, feature);
         }
         self.shared.set_interfaces(self.table.values().cloned().collect());
     }

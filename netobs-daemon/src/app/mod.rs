@@ -3,6 +3,7 @@
 mod attach;
 mod classifier_hooks;
 mod names;
+mod netfilter;
 mod pipeline;
 mod programs;
 mod scrape;
@@ -21,6 +22,7 @@ use crate::config::{Config, Feature};
 use crate::detect::flood::FloodLimits;
 use crate::flow::DropReasons;
 use crate::http::{self, Api, ApiLimits, ApiParts, Readiness, ServeLimits};
+use crate::kernel::features::{self, Probed};
 use crate::kernel::preflight::Preflight;
 use crate::kernel::{clock, facts::Facts, scope};
 use crate::net;
@@ -28,7 +30,7 @@ use crate::pipeline::{HistoryLimits, Ledger, Origin, Publisher, Store};
 
 /// Runs the daemon until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> Result<()> {
-    let preflight = check()?;
+    let preflight = check(&config)?;
     let shutdown = CancellationToken::new();
     // From here on a signal ends the daemon in good order.
     let mut signals = Signals::new()?;
@@ -39,7 +41,7 @@ pub async fn run(config: Config) -> Result<()> {
         Some(wanted) => Some(scrape::bind(wanted, &node).await?),
         None => None,
     };
-    let facts = Facts::read().context("the kernel's BTF cannot be read")?;
+    let facts = Facts::read(config.btf.as_deref()).context("the kernel's BTF cannot be read")?;
     let own_netns = scope::own_netns().context("the daemon's own network namespace is unknown")?;
 
     let readiness = Readiness::new();
@@ -60,12 +62,14 @@ pub async fn run(config: Config) -> Result<()> {
     for line in programs.hooks.iter().filter(|hook| !hook.attached) {
         tracing::warn!(hook = line.name, reason = line.detail, "not attached");
     }
-    let reasons = DropReasons::new(|name| facts.reasons.number(name));
     let names = names::Names::new(facts.reasons, facts.reset_reasons, programs.first_hooks);
+    let reasons = DropReasons::new(|name| names.reason(name));
+    let probed = Probed { functions: names.has_functions(), ..programs.probed };
     let shared = status::Shared::new(
         &config,
         preflight.release,
         programs.hooks,
+        features::judge(&probed),
         programs.map_bytes,
         net.reader(),
         Arc::clone(&cluster),
@@ -138,8 +142,8 @@ pub async fn run(config: Config) -> Result<()> {
 }
 
 /// Refuses to run without what the daemon is useless without, and warns of the rest.
-fn check() -> Result<Preflight> {
-    let preflight = Preflight::run();
+fn check(config: &Config) -> Result<Preflight> {
+    let preflight = Preflight::run(config.btf.is_some());
     for missing in &preflight.missing {
         if missing.fatal {
             bail!("{}", missing.sentence);

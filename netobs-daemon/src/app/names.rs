@@ -1,6 +1,11 @@
 //! The kernel's names, as the resolver asks for them.
 
+use netobs_common::knobs::NO_REASON;
+use netobs_common::record::{BY_LOCATION, BucketKey, kind};
+
 use crate::bpf::netfilter::FirstHooks;
+use crate::event::raw::RawDrop;
+use crate::kernel::causes::{Causes, Dropped};
 use crate::kernel::reasons::{EnumNames, Reasons};
 use crate::kernel::symbols::Symbols;
 use crate::resolve::Naming;
@@ -12,11 +17,13 @@ pub struct Names {
     reset_reasons: EnumNames,
     symbols: Option<Symbols>,
     first_hooks: FirstHooks,
+    causes: Causes,
 }
 
 impl Names {
     /// With function names where the kernel shows them to us.
-    pub fn new(reasons: Reasons, reset_reasons: EnumNames, first_hooks: FirstHooks) -> Self {
+    pub fn new(mut reasons: Reasons, reset_reasons: EnumNames, first_hooks: FirstHooks) -> Self {
+        let causes = Causes::new(&mut reasons);
         let symbols = match Symbols::load() {
             Ok(symbols) => Some(symbols),
             Err(error) => {
@@ -24,7 +31,35 @@ impl Names {
                 None
             }
         };
-        Self { reasons, reset_reasons, symbols, first_hooks }
+        Self { reasons, reset_reasons, symbols, first_hooks, causes }
+    }
+
+    /// Number of a drop reason, the kernel's or one that is concluded.
+    pub fn reason(&self, name: &str) -> Option<u32> {
+        self.reasons.number(name)
+    }
+
+    /// Whether functions have names.
+    pub const fn has_functions(&self) -> bool {
+        self.symbols.is_some()
+    }
+
+    /// Concludes a drop's reason where the kernel says none.
+    pub fn conclude(&self, drop: &mut RawDrop) {
+        if drop.reason == NO_REASON || drop.reason == self.causes.unspecified() {
+            let function = self.symbols.as_ref().and_then(|symbols| symbols.name(drop.location));
+            let RawDrop { tcp_flags, hop_limit, .. } = *drop;
+            drop.reason = self.causes.conclude(&Dropped { function, tcp_flags, hop_limit });
+        }
+    }
+
+    /// The same of drops that were counted: for those, the place is all that is known.
+    pub fn conclude_of_many(&self, key: &mut BucketKey) {
+        if key.kind == kind::DROP && key.reason & BY_LOCATION != 0 {
+            let place = |symbols: &Symbols| symbols.completed(key.reason);
+            let function = self.symbols.as_ref().and_then(|symbols| symbols.name(place(symbols)));
+            key.reason = self.causes.conclude(&Dropped { function, ..Dropped::default() });
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::cluster::{ClusterHandle, Snapshot};
 use crate::detect::flood::{FloodDetector, FloodLimits};
 use crate::event::decode::decode;
 use crate::event::joined::Joined;
+use crate::event::raw::RawEvent;
 use crate::flow::{DropReasons, FlowLimits, FlowStats, FlowTable};
 use crate::kernel::clock;
 use crate::net::{PlacesReader, PlacesSnapshot};
@@ -157,7 +158,12 @@ impl Worker {
         let (kernel_names, node, publisher) = (&parts.names, parts.node.as_str(), &parts.publisher);
         parts.rings.drain(|record| {
             let event = match decode(record) {
-                Ok(event) => event,
+                Ok(mut event) => {
+                    if let RawEvent::Drop(drop) = &mut event {
+                        kernel_names.conclude(drop);
+                    }
+                    event
+                }
                 Err(error) => {
                     ledger.undecodable(family_of(record), &error);
                     return;
@@ -198,8 +204,9 @@ impl Worker {
             .map_or(u64::MAX, |counters| counters.families.iter().map(|family| family.coalesced).sum());
         if coalesced != self.coalesced || self.ticks.is_multiple_of(TIDY_TICKS) {
             self.coalesced = coalesced;
-            let (flow, out) = (&mut self.flow, &mut self.out);
-            self.parts.buckets.drain(now, |counted| {
+            let (flow, out, names) = (&mut self.flow, &mut self.out, &self.parts.names);
+            self.parts.buckets.drain(now, |mut counted| {
+                names.conclude_of_many(&mut counted.key);
                 out.extend(flow.coalesced(&counted));
             });
         }

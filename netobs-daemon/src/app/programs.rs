@@ -11,15 +11,18 @@ use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
 
 use super::classifier_hooks::TCX;
+use super::netfilter::Watch;
+use crate::bpf::attached::Attached;
 use crate::bpf::buckets::Buckets;
 use crate::bpf::classifiers::Classifiers;
 use crate::bpf::counters::CounterMap;
 use crate::bpf::load::{Scope, Settings, load as load_object};
-use crate::bpf::netfilter::{FirstHooks, Netfilter};
+use crate::bpf::netfilter::FirstHooks;
 use crate::bpf::rings::{RingProbe, Rings};
-use crate::bpf::tracepoint::Tracepoint;
+use crate::bpf::tracepoint::{Point, Tracepoint};
 use crate::config::{Config, Feature, ScopeChoice};
 use crate::http::status::HookStatus;
+use crate::kernel::features::{AtTracepoint, Probed};
 use crate::kernel::{facts::Facts, scope};
 use crate::pipeline::{KernelCounters, KernelSample};
 
@@ -35,12 +38,24 @@ const REGISTERS: u32 = if cfg!(target_arch = "x86_64") {
     registers::UNKNOWN
 };
 
-/// Programs at tracepoints: name, the tracepoint as users know it, and what is lost without it.
-const TRACEPOINTS: [(&str, &str, &str); 4] = [
-    ("kfree_skb", "skb:kfree_skb", "drops are not seen"),
-    ("tcp_send_reset", "tcp:tcp_send_reset", "resets have no reason, and those in a pod's own loopback are not seen"),
-    ("tcp_receive_reset", "tcp:tcp_receive_reset", "resets do not say in which state their receiver was"),
-    ("inet_sock_set_state", "sock:inet_sock_set_state", "who opened a connection in a pod's own loopback is not known"),
+/// Programs at tracepoints: their names, the tracepoint as users know it, and what is lost without it.
+const TRACEPOINTS: [(Point, &str, &str); 4] = [
+    (Point { name: "kfree_skb", raw: "kfree_skb_raw" }, "skb:kfree_skb", "drops are not seen"),
+    (
+        Point { name: "tcp_send_reset", raw: "tcp_send_reset_raw" },
+        "tcp:tcp_send_reset",
+        "resets have no reason, and those in a pod's own loopback are not seen",
+    ),
+    (
+        Point { name: "tcp_receive_reset", raw: "tcp_receive_reset_raw" },
+        "tcp:tcp_receive_reset",
+        "resets do not say in which state their receiver was",
+    ),
+    (
+        Point { name: "inet_sock_set_state", raw: "inet_sock_set_state_raw" },
+        "sock:inet_sock_set_state",
+        "who opened a connection in a pod's own loopback is not known",
+    ),
 ];
 
 /// Reasons of fragments that were given up (`enum skb_drop_reason`).
@@ -75,6 +90,8 @@ pub struct Programs {
     pub map_bytes: Option<u64>,
     /// The netfilter hooks in which nothing can drop a packet before our program sees it.
     pub first_hooks: FirstHooks,
+    /// What was found out about the kernel.
+    pub probed: Probed,
 }
 
 /// Counters of the programs. Keeps the programs attached.
@@ -88,7 +105,15 @@ pub struct KernelSide {
 /// What is attached without an interface.
 struct Hooks {
     tracepoints: Vec<Tracepoint>,
-    netfilter: Option<Netfilter>,
+    netfilter: Watch,
+}
+
+impl Hooks {
+    /// Those that the kernel may skip.
+    fn programs(&self) -> impl Iterator<Item = &Attached> {
+        let walk = if let Watch::Walk(walk) = &self.netfilter { Some(&walk.program) } else { None };
+        self.tracepoints.iter().map(|tracepoint| &tracepoint.program).chain(walk)
+    }
 }
 
 impl KernelSide {
@@ -101,7 +126,7 @@ impl KernelSide {
     pub fn detach(&self) {
         let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
         hooks.tracepoints.clear();
-        hooks.netfilter = None;
+        hooks.netfilter = Watch::Nothing;
     }
 }
 
@@ -116,7 +141,7 @@ impl KernelCounters for KernelSide {
             families: counters.families,
             in_ring: empty.map(|empty| empty.then_some(0)),
             netfilter_runs: counters.netfilter_runs,
-            recursion_misses: hooks.tracepoints.iter().map(Tracepoint::recursion_misses).sum(),
+            recursion_misses: hooks.programs().map(Attached::recursion_misses).sum(),
         })
     }
 }
@@ -151,35 +176,27 @@ pub fn load(config: &Config, facts: &Facts, own_netns: u32) -> Result<Programs> 
     };
     let mut loaded = load_object(&settings).context("the kernel programs cannot be loaded")?;
     let mut hooks = Vec::new();
-    let netfilter = match config.wants(Feature::Netfilter).then(|| Netfilter::attach(&loaded.ebpf)) {
-        Some(Ok(netfilter)) => {
-            hooks.extend(netfilter.links.iter().map(|link| HookStatus {
-                name: format!("netfilter {} {}", link.hook, link.family),
-                attached: link.link.is_ok(),
-                detail: Some(match &link.link {
-                    Ok((priority, _)) => format!("priority {priority}"),
-                    Err(error) => format!("{error}: drops in this hook are seen without its name"),
-                }),
-            }));
-            Some(netfilter)
-        }
-        refused => {
-            let why = refused.and_then(Result::err);
-            let why = why.map_or_else(|| "switched off by --without netfilter".to_owned(), |error| error.to_string());
-            hooks.push(HookStatus {
-                name: "netfilter".to_owned(),
-                attached: false,
-                detail: Some(format!("{why}: drops by netfilter are seen without their hook")),
-            });
-            None
-        }
-    };
-    let btf = aya::Btf::from_sys_fs().context("the kernel's BTF cannot be read")?;
+    let btf = running_btf(config);
+    let btf = btf.as_ref().map_err(String::as_str);
+    let (netfilter, by_netfilter) = super::netfilter::attach(&mut loaded, config, btf, &mut hooks);
     let mut tracepoints = Vec::new();
-    for (program, name, loss) in TRACEPOINTS {
-        tracepoints.extend(hook(&mut hooks, name, loss, Tracepoint::attach(&mut loaded, program, &btf)));
-    }
+    let mut at = |point, name, loss| {
+        let attached = Tracepoint::attach(&mut loaded, point, btf);
+        let state = match &attached {
+            Ok(Tracepoint { raw_because: None, .. }) => AtTracepoint::Btf,
+            Ok(Tracepoint { raw_because: Some(why), .. }) => AtTracepoint::Raw(why.clone()),
+            Err(error) => AtTracepoint::Missing(error.to_string()),
+        };
+        tracepoints.extend(hook(&mut hooks, name, loss, attached));
+        if let (AtTracepoint::Raw(why), Some(line)) = (&state, hooks.last_mut()) {
+            line.detail = Some(format!("raw tracepoint: {why}"));
+        }
+        state
+    };
+    let [kfree_skb, send_reset, receive_reset, set_state] =
+        TRACEPOINTS.map(|(point, name, loss)| at(point, name, loss));
     let classifiers = Classifiers::load(&mut loaded, config.wants(Feature::Tcx));
+    let no_classifiers = classifiers.as_ref().err().map(ToString::to_string);
     let classifiers = hook(&mut hooks, TCX, "DNS, resets and ICMP errors are not seen", classifiers);
     if tracepoints.is_empty() && classifiers.is_none() {
         let reasons: Vec<_> = hooks.iter().filter_map(|hook| hook.detail.as_deref()).collect();
@@ -191,14 +208,37 @@ pub fn load(config: &Config, facts: &Facts, own_netns: u32) -> Result<Programs> 
     let scope = loaded.take_scope()?;
     let counters = CounterMap::take(&mut loaded)?;
     let map_bytes = crate::bpf::memory::map_bytes();
-    let first_hooks = netfilter.as_ref().map(Netfilter::first_hooks).unwrap_or_default();
+    let first_hooks = netfilter.first_hooks();
+    let probed = Probed {
+        kfree_skb,
+        send_reset,
+        receive_reset,
+        set_state,
+        netfilter: by_netfilter,
+        classifiers: no_classifiers,
+        drop_reason: facts.kfree_skb_has_reason,
+        receiver: facts.kfree_skb_has_socket,
+        too_big: facts.reasons.number("PKT_TOO_BIG").is_some(),
+        reassembly: facts.reasons.number(FRAGMENT_REASONS[0]).is_some(),
+        reset_reason: facts.reset_has_reason,
+        functions: true,
+        absent: facts.offsets.absent.clone(),
+    };
     let kernel = Arc::new(KernelSide {
         counters,
         rings: RingProbe::new(&rings)?,
         hooks: Mutex::new(Hooks { tracepoints, netfilter }),
         _object: loaded.ebpf,
     });
-    Ok(Programs { classifiers, scope, rings, buckets, kernel, logger, hooks, map_bytes, first_hooks })
+    Ok(Programs { classifiers, scope, rings, buckets, kernel, logger, hooks, map_bytes, first_hooks, probed })
+}
+
+/// The running kernel's BTF, which typed programs need, or why they are not to be tried.
+fn running_btf(config: &Config) -> Result<aya::Btf, String> {
+    if !config.wants(Feature::BtfTracepoint) {
+        return Err("switched off by --without btf-tracepoint".to_owned());
+    }
+    aya::Btf::from_sys_fs().map_err(|error| format!("the kernel's BTF cannot be read: {error}"))
 }
 
 /// Notes what became of a hook.

@@ -15,6 +15,7 @@ use crate::http::metrics::node::{FeedMetrics, NodeMetrics};
 use crate::http::status::{
     FloodStatus, FlowStatus, HookStatus, InterfaceStatus, Limit, MetadataStatus, NodeStatus, PodCoverage, StatusSource,
 };
+use crate::kernel::features;
 use crate::net::PlacesReader;
 use crate::resolve::{Directory as _, Places as _};
 
@@ -22,12 +23,14 @@ use crate::resolve::{Directory as _, Places as _};
 pub struct Shared {
     kernel: String,
     hooks: Vec<HookStatus>,
+    features: Vec<features::Feature>,
     limits: FlowLimits,
     ring_bytes: u32,
     places: PlacesReader,
     cluster: Arc<ClusterHandle>,
     interfaces: RwLock<Vec<InterfaceStatus>>,
     classifier_hooks: RwLock<Vec<HookStatus>>,
+    by_interface: RwLock<Option<features::Feature>>,
     flow: RwLock<(FlowStats, FloodStats)>,
     scope: RwLock<(usize, usize)>,
     map_bytes: Option<u64>,
@@ -39,6 +42,7 @@ impl Shared {
         config: &Config,
         kernel: String,
         hooks: Vec<HookStatus>,
+        features: Vec<features::Feature>,
         map_bytes: Option<u64>,
         places: PlacesReader,
         cluster: Arc<ClusterHandle>,
@@ -46,12 +50,14 @@ impl Shared {
         Self {
             kernel,
             hooks,
+            features,
             limits: config.flow,
             ring_bytes: config.ring_bytes,
             places,
             cluster,
             interfaces: RwLock::default(),
             classifier_hooks: RwLock::default(),
+            by_interface: RwLock::default(),
             flow: RwLock::default(),
             scope: RwLock::default(),
             map_bytes,
@@ -64,8 +70,14 @@ impl Shared {
     }
 
     /// How classifiers are attached: these lines take the place of the one about tcx.
-    pub fn set_classifier_hooks(&self, lines: Vec<HookStatus>) {
+    pub fn set_classifier_hooks(&self, lines: Vec<HookStatus>, feature: features::Feature) {
         *self.classifier_hooks.write().unwrap_or_else(PoisonError::into_inner) = lines;
+        *self.by_interface.write().unwrap_or_else(PoisonError::into_inner) = Some(feature);
+    }
+
+    fn features(&self) -> Vec<features::Feature> {
+        let by_interface = self.by_interface.read().unwrap_or_else(PoisonError::into_inner).clone();
+        self.features.iter().cloned().chain(by_interface).collect()
     }
 
     fn hooks(&self) -> Vec<HookStatus> {
@@ -216,6 +228,7 @@ impl StatusSource for Shared {
         NodeStatus {
             kernel: self.kernel.clone(),
             hooks: self.hooks(),
+            features: self.features(),
             coverage: self.coverage(&interfaces),
             interfaces,
             metadata: self.metadata(),

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use aya::maps::{HashMap, Map, MapData};
-use aya::programs::{BtfTracePoint, SchedClassifier};
-use aya::{Btf, Ebpf, EbpfLoader};
+use aya::programs::{Program, SchedClassifier};
+use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use netobs_common::knobs::Knobs;
 use netobs_common::names;
@@ -79,23 +79,19 @@ pub fn load(settings: &Settings) -> Result<Loaded, LoadError> {
 impl Loaded {
     /// A classifier, loaded at the first call.
     pub fn classifier(&mut self, name: &'static str) -> Result<&mut SchedClassifier, ProgramError> {
-        let program: &mut SchedClassifier = self.ebpf.program_mut(name).ok_or(ProgramError::Lacks(name))?.try_into()?;
+        let program: &mut SchedClassifier = self.program(name)?;
         if program.fd().is_err() {
             program.load()?;
         }
         Ok(program)
     }
 
-    /// Loads a BTF tracepoint program for `tracepoint`.
-    pub fn tracepoint(
-        &mut self,
-        name: &'static str,
-        tracepoint: &str,
-        btf: &Btf,
-    ) -> Result<&mut BtfTracePoint, ProgramError> {
-        let program: &mut BtfTracePoint = self.ebpf.program_mut(name).ok_or(ProgramError::Lacks(name))?.try_into()?;
-        program.load(tracepoint, btf)?;
-        Ok(program)
+    /// A program of the kind that it is asked for as, not loaded yet.
+    pub fn program<'a, P>(&'a mut self, name: &'static str) -> Result<&'a mut P, ProgramError>
+    where
+        &'a mut P: TryFrom<&'a mut Program, Error = aya::programs::ProgramError>,
+    {
+        Ok(self.ebpf.program_mut(name).ok_or(ProgramError::Lacks(name))?.try_into()?)
     }
 
     /// Reads the programs' debug lines, as they come, into the daemon's log. Ends when dropped.
@@ -137,6 +133,14 @@ pub enum ProgramError {
     /// The kernel or aya refused it.
     #[error("{}", with_sources(.0))]
     Refused(#[from] aya::programs::ProgramError),
+    /// So it was in both forms that it has.
+    #[error("{first}; and then: {then}")]
+    Both {
+        /// Why not in the better form.
+        first: String,
+        /// Why not in the other one.
+        then: Box<Self>,
+    },
 }
 
 /// The error and what caused it, without the verifier's instruction listing.

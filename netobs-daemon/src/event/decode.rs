@@ -125,6 +125,7 @@ fn decode_drop(bytes: &[u8]) -> Result<RawDrop, DecodeError> {
         peer_mtu: known(record.peer_mtu),
         size: parsed.and_then(|p| p.size),
         fragment: parsed.and_then(|p| p.fragment),
+        hop_limit: parsed.map(|p| p.hop_limit),
         gso_size: known(record.gso_size).filter(|size| *size != u16::MAX),
         ethertype: record.ethertype,
         socket_family: known(record.socket_family),

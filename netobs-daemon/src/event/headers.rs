@@ -38,16 +38,19 @@ pub struct Parsed {
     pub size: Option<Size>,
     /// Set for a part of a packet.
     pub fragment: Option<Fragment>,
+    /// TTL or hop limit.
+    pub hop_limit: u8,
 }
 
 /// Parses from the network header on. `None` when not even the addresses are there or it is no IP packet. Ports are
 /// absent in a fragment other than the first, which does not carry them.
 pub fn parse(bytes: &[u8]) -> Option<Parsed> {
-    let Network { source, destination, protocol, rest: transport, packet, fragment } = match bytes.first()? >> 4 {
-        4 => ipv4(bytes)?,
-        6 => ipv6(bytes)?,
-        _ => return None,
-    };
+    let Network { source, destination, protocol, rest: transport, packet, fragment, hop_limit } =
+        match bytes.first()? >> 4 {
+            4 => ipv4(bytes)?,
+            6 => ipv6(bytes)?,
+            _ => return None,
+        };
     let ports = if protocol::has_ports(protocol) { transport.first_chunk::<4>() } else { None };
     let tcp_flags = if protocol == protocol::TCP { transport.get(13).copied() } else { None };
     let tuple = Tuple {
@@ -59,7 +62,7 @@ pub fn parse(bytes: &[u8]) -> Option<Parsed> {
     };
     let network = (bytes.len() - transport.len()) as u32;
     let size = packet.map(|packet| Size { packet, headers: network + transport_header(protocol, transport) });
-    Some(Parsed { tuple, tcp_flags, size, fragment })
+    Some(Parsed { tuple, tcp_flags, size, fragment, hop_limit })
 }
 
 /// Bytes of a transport header, as far as it says: TCP's data offset (RFC 9293 section 3.1), UDP's fixed 8.
@@ -81,6 +84,7 @@ struct Network<'a> {
     /// Bytes of the whole packet; `None`: more than the field can say (BIG TCP, jumbograms).
     packet: Option<u32>,
     fragment: Option<Fragment>,
+    hop_limit: u8,
 }
 
 /// RFC 791 section 3.1.
@@ -104,6 +108,7 @@ fn ipv4(bytes: &[u8]) -> Option<Network<'_>> {
         rest: if offset == 0 { after } else { &after[after.len()..] },
         packet: Some(total).filter(|total| *total > 0),
         fragment: (more || offset != 0).then_some(Fragment { identification, offset: offset * 8, more }),
+        hop_limit: header[8],
     })
 }
 
@@ -145,6 +150,7 @@ fn ipv6(bytes: &[u8]) -> Option<Network<'_>> {
         rest,
         packet: Some(payload).filter(|payload| *payload > 0).map(|payload| payload + 40),
         fragment,
+        hop_limit: header[7],
     })
 }
 

@@ -83,7 +83,8 @@ pub struct RawDrop {
     pub context: Context,
     /// Kernel address the packet was freed from.
     pub location: u64,
-    /// Number of the running kernel's `enum skb_drop_reason`.
+    /// Number of the running kernel's `enum skb_drop_reason`, or one that was concluded;
+    /// [`NO_REASON`](netobs_common::knobs::NO_REASON): the kernel tells none.
     pub reason: u32,
     /// Packet length in bytes, as far as it was built.
     pub length: u32,
@@ -101,6 +102,8 @@ pub struct RawDrop {
     pub size: Option<Size>,
     /// What they say of it as a fragment; `None`: it is whole, or they could not be read.
     pub fragment: Option<Fragment>,
+    /// TTL or hop limit.
+    pub hop_limit: Option<u8>,
     /// `EtherType`.
     pub ethertype: u16,
     /// Address family of the owning socket.

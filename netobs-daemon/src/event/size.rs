@@ -54,6 +54,7 @@ mod tests {
             gso_size,
             size: (packet > 0).then_some(Size { packet, headers: 52 }),
             fragment: None,
+            hop_limit: None,
             ethertype: 0x0800,
             socket_family: None,
             device: None,

@@ -98,6 +98,7 @@ pub fn dropped(ends: (&str, &str), packet: u64, location: u64, boot_ns: u64) -> 
         gso_size: None,
         size: None,
         fragment: None,
+        hop_limit: None,
         ethertype: 0x0800,
         socket_family: None,
         device: None,

@@ -16,6 +16,7 @@ use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::readiness::ReadyView;
 use crate::http::scrape::ScrapeStatus;
+use crate::kernel::features::Feature;
 use crate::pipeline::LedgerView;
 use crate::pipeline::history::CLASS_NAMES;
 
@@ -68,6 +69,9 @@ pub struct NodeStatus {
     pub kernel: String,
     /// Hooks of the kernel.
     pub hooks: Vec<HookStatus>,
+    /// What works on this kernel, what is lost where it does not, and why.
+    #[serde(default)]
+    pub features: Vec<Feature>,
     /// Interfaces of the host.
     pub interfaces: Vec<InterfaceStatus>,
     /// What is seen of each pod of this node.

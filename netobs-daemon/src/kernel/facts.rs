@@ -1,5 +1,6 @@
 //! Everything that is taken from BTF, in one reading of it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::btf::{Btf, BtfError};
@@ -24,9 +25,9 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Reads the running kernel's BTF; its 5 to 10 MB are freed before this returns.
-    pub fn read() -> Result<Self, BtfError> {
-        let base = Arc::new(Btf::running()?);
+    /// Reads the running kernel's BTF, or what `file` says it to be; its 5 to 10 MB are freed before this returns.
+    pub fn read(file: Option<&Path>) -> Result<Self, BtfError> {
+        let base = Arc::new(file.map_or_else(Btf::running, Btf::from_file)?);
         let reasons = Reasons::from_btf(&base);
         // Its arguments come after one that is not the tracepoint's.
         let kfree_skb = base.parameters("btf_trace_kfree_skb").unwrap_or_default();

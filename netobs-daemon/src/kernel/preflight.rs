@@ -31,12 +31,12 @@ pub struct Preflight {
 }
 
 impl Preflight {
-    /// Looks at this process and this kernel.
-    pub fn run() -> Self {
+    /// Looks at this process and this kernel. `btf_given`: the kernel's own BTF is not needed.
+    pub fn run(btf_given: bool) -> Self {
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let btf = std::fs::File::open(VMLINUX).map(drop);
-        let missing = judge(effective_capabilities(&status), btf.err().map(|error| error.kind()), &release);
+        let btf = if btf_given { None } else { std::fs::File::open(VMLINUX).err() };
+        let missing = judge(effective_capabilities(&status), btf.map(|error| error.kind()), &release);
         Self { release, missing }
     }
 
@@ -60,7 +60,7 @@ fn judge(capabilities: Option<u64>, btf: Option<std::io::ErrorKind>, release: &s
             true,
             match kind {
                 std::io::ErrorKind::NotFound => format!(
-                    "The kernel {release} has no BTF at {VMLINUX}: use a kernel built with CONFIG_DEBUG_INFO_BTF=y, and mount /sys."
+                    "The kernel {release} has no BTF at {VMLINUX}: use a kernel built with CONFIG_DEBUG_INFO_BTF=y, and mount /sys; or give this kernel's BTF with --btf FILE (`pahole --btf_encode_detached FILE vmlinux` makes it from the kernel's debug symbols)."
                 ),
                 _ => format!("{VMLINUX} cannot be read ({kind}): run netobs as root."),
             },
@@ -155,6 +155,6 @@ mod tests {
         assert_eq!(effective_capabilities("Name:\tx\nCapEff:\t000001ffffffffff\n"), Some(0x1ff_ffff_ffff));
         assert_eq!(effective_capabilities("CapEff:\tzz\n"), None);
         assert_eq!(effective_capabilities(""), None);
-        assert!(!Preflight::run().release.is_empty());
+        assert!(!Preflight::run(false).release.is_empty());
     }
 }

@@ -90,6 +90,18 @@ impl Reasons {
         self.names.0.iter().find(|(_, known)| &***known == name).map(|(&number, _)| number)
     }
 
+    /// Gives a name to a number that this kernel does not use.
+    pub(super) fn name_it(&mut self, number: u32, name: &str) {
+        self.names.0.entry(number).or_insert_with(|| name.into());
+    }
+
+    /// These and no others, without prefix.
+    #[cfg(test)]
+    pub(super) fn named(values: &[(&str, i64)]) -> Self {
+        let values = values.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        Self::from_values(values, Vec::new())
+    }
+
     /// Number of the reason that netfilter's drops carry.
     pub fn netfilter_drop(&self) -> Option<u32> {
         self.number("NETFILTER_DROP")

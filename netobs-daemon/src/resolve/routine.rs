@@ -9,7 +9,7 @@ use crate::event::tcp::{flag, state};
 
 /// Reasons (names of `enum skb_drop_reason`, `include/net/dropreason-core.h`) for which nothing was lost that anybody
 /// wanted: copies of what had arrived, packets for others, leftovers of a socket that its owner closed.
-const ROUTINE: [&str; 16] = [
+const ROUTINE: [&str; 17] = [
     // Retransmitted copies of data, or old ACKs, that had arrived.
     "TCP_OLD_DATA",
     "TCP_OLD_SEQUENCE",
@@ -30,6 +30,8 @@ const ROUTINE: [&str; 16] = [
     "OTHERHOST",
     "UNICAST_IN_L2_MULTICAST",
     "IPV6_NDISC_NS_OTHERHOST",
+    // It was read, and freed like one that is dropped.
+    "SKB_CONSUMED",
     // Nobody here speaks it.
     "UNHANDLED_PROTO",
     // The owner's own filter (`SO_ATTACH_FILTER`) refused it.

@@ -148,6 +148,7 @@ pub fn dropped(source: &str, destination: &str, points: &[Point]) -> Joined {
         gso_size: None,
         size: None,
         fragment: None,
+        hop_limit: None,
         ethertype: 0x0800,
         socket_family: None,
         device: None,
