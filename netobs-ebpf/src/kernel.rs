@@ -1,6 +1,9 @@
 //! Reading kernel structures at the offsets that the daemon found in BTF.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use core::mem::MaybeUninit;
+
+use aya_ebpf::cty::c_void;
+use aya_ebpf::helpers::{bpf_probe_read_kernel, generated};
 use netobs_common::offsets::ABSENT;
 
 use crate::globals::global;
@@ -39,8 +42,14 @@ pub struct Untyped;
 impl Memory for Untyped {
     #[inline(always)]
     fn load<T: Copy>(address: usize) -> T {
-        // SAFETY: `T` is an integer wherever this is called, and "unknown" is 0 for all of them.
-        read(address).unwrap_or(unsafe { core::mem::MaybeUninit::zeroed().assume_init() })
+        let mut value = MaybeUninit::<T>::uninit();
+        // What the helper answers is not looked at: with a way of its own for each failure, old verifiers find no end.
+        // SAFETY: the helper checks the address; it fills the whole buffer, with zeros when it fails
+        // (`bpf_probe_read_kernel_common`, `kernel/trace/bpf_trace.c`). `T` is an integer wherever this is called.
+        unsafe {
+            generated::bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const c_void);
+            value.assume_init()
+        }
     }
 }
 
@@ -49,7 +58,7 @@ impl Memory for Untyped {
 pub fn load<M: Memory, T: Copy>(structure: usize, offset: u32) -> T {
     if offset == ABSENT {
         // SAFETY: `T` is an integer wherever this is called, and "unknown" is 0 for all of them.
-        return unsafe { core::mem::MaybeUninit::zeroed().assume_init() };
+        return unsafe { MaybeUninit::zeroed().assume_init() };
     }
     M::load(structure + offset as usize)
 }
