@@ -8,6 +8,7 @@ use netobs_common::counters::family::DROP;
 use netobs_common::counters::hook;
 use netobs_common::offsets::ABSENT;
 use netobs_common::record::{BucketKey, DROP_HEADERS, DropRecord, Header, Tuple, flags, kind};
+use netobs_common::tcp::segment;
 use netobs_common::trail::{CpuState, Point, TRAIL_POINTS};
 
 use crate::globals::global;
@@ -47,6 +48,7 @@ pub fn observe(ctx: &BtfTracePointContext) {
     let now = unsafe { bpf_ktime_get_boot_ns() };
     let mut key = key(skb, ethertype);
     key.reason = reason;
+    key.location = ctx.arg(1);
     key.netns = netns;
     key.ifindex = device.as_ref().map_or(0, |device| device.ifindex);
     if !bucket::admit::<DROP>(state, &mut key, length, now) {
@@ -57,7 +59,7 @@ pub fn observe(ctx: &BtfTracePointContext) {
     let headers_length = copy_headers(skb, &mut headers);
     debug!(ctx, "drop: reason {} length {} netns {} ifindex {}", reason, length, netns, key.ifindex);
     let Some(mut entry) = RING_DROP.reserve::<DropRecord>(0) else {
-        state.counters.families[DROP].ring_full += 1;
+        bucket::count_instead::<DROP>(state, &mut key, length, now);
         return;
     };
     let digest = kernel_digest(skb);
@@ -139,8 +141,8 @@ fn owner(ctx: &BtfTracePointContext, skb: usize) -> Socket {
     socket
 }
 
-/// Words of an IPv6 header and the ports behind it.
-const KEY_WORDS: usize = 11;
+/// Words of an IPv6 header and, behind it, of a TCP header as far as its flags.
+const KEY_WORDS: usize = 14;
 
 /// What makes this drop one of a burst. Ports only where they directly follow a header without options.
 #[inline(always)]
@@ -161,6 +163,7 @@ fn key(skb: usize, ethertype: u16) -> BucketKey {
         let fragment = u32::from_be(words[1]) & 0x1fff;
         if u32::from_be(words[0]) >> 24 == 0x45 && fragment == 0 && length >= 24 && has_ports(key.protocol) {
             ports = words[5];
+            key.segment = class(key.protocol, words[8], length >= 36);
         }
     } else if ethertype == IPV6 && version == 6 && length >= 40 {
         key.ip_version = 6;
@@ -172,6 +175,7 @@ fn key(skb: usize, ethertype: u16) -> BucketKey {
         }
         if length >= 44 && has_ports(key.protocol) {
             ports = words[10];
+            key.segment = class(key.protocol, words[13], length >= 56);
         }
     }
     key.destination_port = (u32::from_be(ports) as u16).to_be_bytes();
@@ -180,10 +184,19 @@ fn key(skb: usize, ethertype: u16) -> BucketKey {
     key
 }
 
+/// TCP.
+const TCP: u8 = 6;
+
+/// Class of a segment. `word` is the fourth of its header, which ends with the flags and the window, if it is `there`.
+#[inline(always)]
+fn class(protocol: u8, word: u32, there: bool) -> u8 {
+    if protocol == TCP && there { segment::of((u32::from_be(word) >> 16) as u8) } else { segment::OTHER }
+}
+
 /// TCP, UDP, SCTP.
 #[inline(always)]
 fn has_ports(protocol: u8) -> bool {
-    protocol == 6 || protocol == 17 || protocol == 132
+    protocol == TCP || protocol == 17 || protocol == 132
 }
 
 /// `skb_shared_info.gso_size`; `u16::MAX` when it cannot be read.
