@@ -16,18 +16,25 @@ use prometheus_client::registry::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::bpf::lookups_need_capability;
 use crate::cluster;
 use crate::config::{Config, Feature};
 use crate::detect::flood::FloodLimits;
 use crate::flow::DropReasons;
 use crate::http::{self, Api, ApiLimits, ApiParts, Readiness, ServeLimits};
 use crate::kernel::preflight::Preflight;
+use crate::kernel::privileges::{Duty, Privileges};
 use crate::kernel::{clock, facts::Facts, scope};
 use crate::net;
 use crate::pipeline::{HistoryLimits, Ledger, Origin, Publisher, Store};
 
+/// What the daemon's threads keep once they have what they need. Asked before there is any but the first.
+pub fn privileges(config: &Config) -> Privileges {
+    Privileges { maps: lookups_need_capability(), files: config.reads_files_again() }
+}
+
 /// Runs the daemon until SIGTERM or SIGINT.
-pub async fn run(config: Config) -> Result<()> {
+pub async fn run(config: Config, privileges: Privileges) -> Result<()> {
     let preflight = check()?;
     let shutdown = CancellationToken::new();
     // From here on a signal ends the daemon in good order.
@@ -51,7 +58,7 @@ pub async fn run(config: Config) -> Result<()> {
     let store = Arc::new(Store::new(HistoryLimits::default()));
     let publisher = Arc::new(Publisher::new(origin, store, Arc::clone(&ledger)));
 
-    let mut net = net::spawn(&shutdown).context("this node's interfaces cannot be read")?;
+    let mut net = net::spawn(privileges, &shutdown).context("this node's interfaces cannot be read")?;
     let boot_clock: cluster::BootClock = Arc::new(clock::boot_ns);
     let cluster = cluster::spawn(config.metadata.clone(), node.clone(), boot_clock, shutdown.clone()).await?;
     let cluster = Arc::new(cluster);
@@ -80,6 +87,7 @@ pub async fn run(config: Config) -> Result<()> {
         scope: programs.scope,
         places: net.reader(),
         shared: Arc::clone(&shared),
+        privileges,
     };
     let mut attacher = attach::spawn(parts, events, net.changed(), &shutdown)?;
     let kernel = Arc::clone(&programs.kernel);
@@ -96,7 +104,10 @@ pub async fn run(config: Config) -> Result<()> {
         reasons,
         floods: FloodLimits { floor: config.flood_floor, ..FloodLimits::default() },
         shared: Arc::clone(&shared),
+        privileges,
     })?;
+    // Nothing is loaded any more, nor is any list of the kernel's read. What this thread still does, workers do as well.
+    privileges.keep_for(Duty::Worker);
     programs.logger.map(|logger| tokio::spawn(programs::follow_log(logger, shutdown.clone())));
 
     let api = Api::new(

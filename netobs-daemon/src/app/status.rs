@@ -15,6 +15,7 @@ use crate::http::metrics::node::{FeedMetrics, NodeMetrics};
 use crate::http::status::{
     FloodStatus, FlowStatus, HookStatus, InterfaceStatus, Limit, MetadataStatus, NodeStatus, PodCoverage, StatusSource,
 };
+use crate::kernel::privileges;
 use crate::net::PlacesReader;
 use crate::resolve::{Directory as _, Places as _};
 
@@ -222,6 +223,7 @@ impl StatusSource for Shared {
             limits: self.limits(),
             flow,
             floods,
+            capabilities: privileges::of_process(),
             bpf_map_bytes: self.map_bytes,
         }
     }

@@ -12,3 +12,5 @@ pub mod rings;
 mod sys;
 pub mod tracepoint;
 mod verifier;
+
+pub use sys::lookups_need_capability;

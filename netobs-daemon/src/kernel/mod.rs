@@ -5,6 +5,7 @@ pub mod clock;
 pub mod facts;
 pub mod offsets;
 pub mod preflight;
+pub mod privileges;
 pub mod reasons;
 pub mod scope;
 pub mod symbols;
