@@ -53,10 +53,8 @@ pub async fn run(config: Config, privileges: Privileges) -> Result<()> {
     let programs_ready = readiness.latch("programs", "the kernel programs are being loaded");
     let metadata_ready = readiness.latch("metadata", "the cluster's objects are being listed");
 
-    let origin = Origin::of_this_start(&node).context("no origin for event ids")?;
     let ledger = Arc::new(Ledger::new());
-    let store = Arc::new(Store::new(HistoryLimits::default()));
-    let publisher = Arc::new(Publisher::new(origin, store, Arc::clone(&ledger)));
+    let publisher = publisher(&node, &ledger)?;
 
     let mut net = net::spawn(privileges, &shutdown).context("this node's interfaces cannot be read")?;
     let boot_clock: cluster::BootClock = Arc::new(clock::boot_ns);
@@ -146,6 +144,13 @@ pub async fn run(config: Config, privileges: Privileges) -> Result<()> {
         Some(what) => bail!("{what}; its last words are in the log"),
         None => Ok(()),
     }
+}
+
+/// The end of the pipeline, with an empty history.
+fn publisher(node: &str, ledger: &Arc<Ledger>) -> Result<Arc<Publisher>> {
+    let origin = Origin::of_this_start(node).context("no origin for event ids")?;
+    let store = Arc::new(Store::new(HistoryLimits::default()));
+    Ok(Arc::new(Publisher::new(origin, store, Arc::clone(ledger))))
 }
 
 /// Refuses to run without what the daemon is useless without, and warns of the rest.

@@ -48,7 +48,8 @@ pub fn load_netfilter(instructions: &[bpf_insn]) -> io::Result<OwnedFd> {
     load.insn_cnt = instructions.len() as u32;
     load.license = c"Dual MIT/GPL".as_ptr() as u64;
     for (to, from) in load.prog_name.iter_mut().zip(b"netobs_nf") {
-        *to = (*from).cast_signed();
+        // `char` is signed on some architectures.
+        *to = std::ffi::c_char::from_ne_bytes([*from]);
     }
     match bpf(bpf_cmd::BPF_PROG_LOAD, &mut attributes) {
         Ok(fd) => return Ok(owned(fd)),
