@@ -51,10 +51,10 @@ pub struct Knobs {
     pub reset_reason: u32,
     /// 1: `skb:kfree_skb` has a third argument, the reason (since 5.17).
     pub drop_reason: u32,
-    /// Number of the reason `NOT_SPECIFIED`, which says nothing; [`NO_REASON`]: there is none.
-    pub unspecified_reason: u32,
     /// How to find the arguments of a function that a probe sits on, see [`registers`].
     pub registers: u32,
+    /// Zero.
+    pub padding: u32,
 }
 
 impl Knobs {
@@ -75,8 +75,8 @@ impl Knobs {
         rx_socket: 0,
         reset_reason: 0,
         drop_reason: 0,
-        unspecified_reason: NO_REASON,
         registers: registers::UNKNOWN,
+        padding: 0,
     };
 }
 

@@ -10,11 +10,12 @@ pub mod counters;
 pub mod knobs;
 pub mod offsets;
 pub mod record;
+pub mod tcp;
 pub mod trail;
 
 /// Version of everything in this crate. The daemon refuses an object that carries another one, and the reader
 /// refuses a record that does.
-pub const ABI_VERSION: u16 = 3;
+pub const ABI_VERSION: u16 = 4;
 
 /// Names of maps and programs, as they stand in the object.
 pub mod names {
@@ -42,7 +43,7 @@ pub mod names {
     pub const BUCKETS_RESET: &str = "BUCKETS_RESET";
     /// For what [`BUCKETS_RESET`] has no room for: keys without a destination.
     pub const BUCKETS_RESET_COARSE: &str = "BUCKETS_RESET_COARSE";
-    /// For what the coarse ones have no room for: keys of kind and reason only.
+    /// For what the coarse ones have no room for: keys of kind, reason and location only.
     pub const BUCKETS_LAST: &str = "BUCKETS_LAST";
     /// Hash whose keys are the inodes (`u32`) of the network namespaces to observe, unless all are.
     pub const SCOPE: &str = "SCOPE";

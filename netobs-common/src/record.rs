@@ -226,19 +226,6 @@ pub struct IcmpRecord {
     pub quoted: [u8; QUOTED],
 }
 
-/// Set in [`BucketKey::reason`] where the other bits are those of an address, see [`by_location`].
-pub const BY_LOCATION: u32 = 1 << 31;
-
-/// What stands for a drop reason where the kernel says none: the low bits of the address that the packet was freed from.
-/// Kernel code is within 2 GiB of itself, so with the address of any function the others can be told. No reason is that high:
-/// the high half of one is the number of a subsystem, of which there are few (`SKB_DROP_REASON_SUBSYS_SHIFT`,
-/// `include/net/dropreason.h`).
-#[inline(always)]
-#[allow(clippy::inline_always, reason = "the verifier limits calls, and each costs")]
-pub const fn by_location(location: u64) -> u32 {
-    location as u32 | BY_LOCATION
-}
-
 /// Key of a coalescing bucket: what makes packets of a burst the same.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -255,8 +242,7 @@ pub struct BucketKey {
     pub netns: u32,
     /// Interface index; 0: unknown.
     pub ifindex: u32,
-    /// Drop reason, or, where the kernel tells none, what [`by_location`] makes of the place; ICMP type and code (in the low
-    /// two bytes, the type above); else 0.
+    /// Drop reason, as in [`DropRecord::reason`]; ICMP type and code (in the low two bytes, the type above); else 0.
     pub reason: u32,
     /// Destination port of a drop, network byte order; zero where the protocol has none. Else zero: a client's
     /// questions, a server's answers and the resets from one address to another are one key each.
@@ -272,8 +258,12 @@ pub struct BucketKey {
     pub response: u8,
     /// Of [`left_out`]: what is zero because the bucket is one for all of them, not because the packets have it so.
     pub left_out: u8,
+    /// For drops: one of [`crate::tcp::segment`]; else 0.
+    pub segment: u8,
     /// Zero.
-    pub padding: u8,
+    pub padding: u32,
+    /// For drops: where the packets were freed from (`location` of the tracepoint); else 0.
+    pub location: u64,
 }
 
 /// Bits of [`BucketKey::left_out`].
@@ -312,7 +302,7 @@ const _: () = {
     assert!(size_of::<DropRecord>() == 48 + 48 + 80 + 12 * DROP_POINTS + 16 + DROP_HEADERS);
     assert!(size_of::<DnsRecord>() == 96);
     assert!(size_of::<IcmpRecord>() == 96 + QUOTED);
-    assert!(size_of::<BucketKey>() == 52);
+    assert!(size_of::<BucketKey>() == 64);
     assert!(size_of::<Bucket>() == 40);
     // The kernel programs write both addresses, and both ports, as words.
     assert!(core::mem::offset_of!(DnsRecord, source).is_multiple_of(4));

@@ -154,6 +154,16 @@ impl Config {
     pub fn wants(&self, feature: Feature) -> bool {
         !self.without.contains(&feature)
     }
+
+    /// Whether files that were named are read again while the daemon runs.
+    pub fn reads_files_again(&self) -> bool {
+        let metadata = match &self.metadata {
+            MetadataSource::Api { kubeconfig, .. } => kubeconfig.is_some(),
+            MetadataSource::File(_) => true,
+            MetadataSource::None => false,
+        };
+        metadata || self.scrape.as_ref().is_some_and(|scrape| scrape.files.is_some())
+    }
 }
 
 /// The command line does not make sense.

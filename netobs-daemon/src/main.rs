@@ -3,8 +3,10 @@
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use netobs_daemon::config::{Config, RunArgs};
+use netobs_daemon::kernel::privileges::Duty;
 use netobs_daemon::{app, client};
 use tracing_subscriber::EnvFilter;
 
@@ -28,26 +30,29 @@ enum Command {
 
 fn main() -> ExitCode {
     give_memory_back();
-    let cli = Cli::parse();
-    // Little runs at once: the pipeline has a thread of its own.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&error.into()),
+    let result = match Cli::parse().command {
+        Command::Run(args) => daemon(*args),
+        Command::Observe(args) => block_on(client::observe(&args), || ()),
+        Command::Status(args) => block_on(client::status(&args), || ()),
     };
-    let result = runtime.block_on(async {
-        match cli.command {
-            Command::Run(args) => {
-                init_log(args.log_filter());
-                app::run(Config::try_from(*args)?).await?;
-                Ok(ExitCode::SUCCESS)
-            }
-            Command::Observe(args) => client::observe(&args).await.map(|()| ExitCode::SUCCESS),
-            Command::Status(args) => client::status(&args).await.map(|()| ExitCode::SUCCESS),
-        }
-    });
+    result.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
+}
+
+fn daemon(args: RunArgs) -> Result<()> {
+    init_log(args.log_filter());
+    let config = Config::try_from(args)?;
+    let privileges = app::privileges(&config);
+    block_on(app::run(config, privileges), move || privileges.keep_for(Duty::Worker))
+}
+
+/// Runs to the end. `on_thread` is called in each thread of the runtime but this one.
+fn block_on(work: impl Future<Output = Result<()>>, on_thread: impl Fn() + Send + Sync + 'static) -> Result<()> {
+    // Little runs at once: the pipeline has a thread of its own.
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).on_thread_start(on_thread).enable_all().build()?;
+    let result = runtime.block_on(work);
     runtime.shutdown_background();
-    result.unwrap_or_else(|error| fail(&error))
+    result
 }
 
 /// Keeps large buffers out of the heap, so that they go back to the kernel when they are freed. glibc's allocator raises

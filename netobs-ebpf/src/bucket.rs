@@ -97,13 +97,15 @@ pub const EMPTY: BucketKey = BucketKey {
     ip_version: 0,
     response: 0,
     left_out: 0,
+    segment: 0,
     padding: 0,
+    location: 0,
 };
 
 /// The bucket of a key. Where the table has no room for it, the one for packets of one sender to whomever (resets: a
 /// flood has one source and many destinations) or to one destination from whomever (others: a scan of ports, spoofed
-/// sources); where that table has no room either, the one for all of one kind and reason, of which there are so few that
-/// they always find room. `key` becomes that bucket's. Resets have tables of their own: a flood of them leaves the other
+/// sources); where that table has no room either, the one for all of one kind, reason and location, of which there are so
+/// few that they always find room. `key` becomes that bucket's. Resets have tables of their own: a flood of them leaves the other
 /// families theirs.
 #[inline(always)]
 fn bucket<const F: usize>(key: &mut BucketKey, now: u64) -> Option<*mut Bucket> {
@@ -130,6 +132,8 @@ fn bucket<const F: usize>(key: &mut BucketKey, now: u64) -> Option<*mut Bucket> 
             kind: key.kind,
             reason: key.reason,
             response: key.response,
+            segment: key.segment,
+            location: key.location,
             left_out: left_out::SOURCE | left_out::DESTINATION | left_out::PORT,
             ..EMPTY
         };

@@ -7,7 +7,8 @@ use netobs_common::counters::family::DROP;
 use netobs_common::counters::hook;
 use netobs_common::knobs::NO_REASON;
 use netobs_common::offsets::ABSENT;
-use netobs_common::record::{BucketKey, DROP_HEADERS, DropRecord, Header, Tuple, by_location, flags, kind};
+use netobs_common::record::{BucketKey, DROP_HEADERS, DropRecord, Header, Tuple, flags, kind};
+use netobs_common::tcp::segment;
 use netobs_common::trail::{CpuState, Point, TRAIL_POINTS};
 
 use crate::arguments::Arguments;
@@ -37,7 +38,6 @@ pub fn observe<C: Arguments>(ctx: &C) {
         Some(device) => device.netns,
         None => owner(ctx, skb).netns,
     };
-    let location: u64 = ctx.argument(1);
     let reason = if global!(KNOBS.drop_reason) == 0 { NO_REASON } else { ctx.argument(2) };
     if !(scope::contains(netns) || netns == 0 && is_fragments(reason)) {
         state.counters.hooks[hook::KFREE_SKB].out_of_scope += 1;
@@ -48,19 +48,17 @@ pub fn observe<C: Arguments>(ctx: &C) {
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     let mut key = key::<C::Memory>(skb, ethertype);
-    let says_nothing = reason == NO_REASON || reason == global!(KNOBS.unspecified_reason);
-    key.reason = if says_nothing { by_location(location) } else { reason };
+    key.reason = reason;
+    key.location = ctx.argument(1);
     key.netns = netns;
     key.ifindex = device.as_ref().map_or(0, |device| device.ifindex);
     if !bucket::admit::<DROP>(state, &mut key, length, now) {
         return;
     }
     let socket = owner(ctx, skb);
-    let mut headers = Headers([0; DROP_HEADERS / 4]);
-    let headers_length = copy_headers::<C::Memory>(skb, &mut headers);
     debug!(ctx, "drop: reason {} length {} netns {} ifindex {}", reason, length, netns, key.ifindex);
     let Some(mut entry) = RING_DROP.reserve::<DropRecord>(0) else {
-        state.counters.families[DROP].ring_full += 1;
+        bucket::count_instead::<DROP>(state, &mut key, length, now);
         return;
     };
     let digest = kernel_digest::<C::Memory>(skb);
@@ -68,15 +66,15 @@ pub fn observe<C: Arguments>(ctx: &C) {
     let mut bits = 0;
     // SAFETY: `record` is ring memory of the record's size and alignment; every byte of it is written below.
     unsafe {
-        (&raw mut (*record).location).write(location);
+        (&raw mut (*record).location).write(ctx.argument(1));
         (&raw mut (*record).reason).write(reason);
         (&raw mut (*record).length).write(length);
         (&raw mut (*record).gso_size).write(gso_size::<C::Memory>(skb));
         (&raw mut (*record).ethertype).write(u16::from_be(ethertype));
         (&raw mut (*record).socket_family).write(socket.family);
+        let headers_length = copy_headers::<C::Memory>(skb, (&raw mut (*record).headers).cast());
         (&raw mut (*record).headers_length).write(headers_length as u8);
         (&raw mut (*record).padding).write(0);
-        (&raw mut (*record).headers).cast::<Headers>().write(headers);
         write_device::<C::Memory>(record, device.as_ref());
         write_route::<C::Memory>(record, skb, netns);
         if write_conntrack::<C::Memory>(record, skb) {
@@ -114,19 +112,21 @@ fn is_fragments(reason: u32) -> bool {
 }
 
 /// The first bytes of a packet, in words as on the wire.
-#[derive(Clone, Copy)]
-struct Headers([u32; DROP_HEADERS / 4]);
+type Headers = [u32; DROP_HEADERS / 4];
 
-/// Copies what there is of the network header and what follows; returns how many bytes.
+/// Copies what there is of the network header and what follows, right into the record: on the stack there is no room. Returns
+/// how many bytes.
 #[inline(always)]
-fn copy_headers<M: Memory>(skb: usize, headers: &mut Headers) -> usize {
+unsafe fn copy_headers<M: Memory>(skb: usize, headers: *mut Headers) -> usize {
+    // SAFETY: the caller's record is writable memory.
+    unsafe { headers.write([0; DROP_HEADERS / 4]) };
     let Some((address, available)) = network_header::<M>(skb) else { return 0 };
     let length = if available < DROP_HEADERS as u32 { available } else { DROP_HEADERS as u32 };
     if length == 0 {
         return 0;
     }
-    // SAFETY: the helper checks the address; length is between 1 and the buffer's size.
-    let failed = unsafe { bpf_probe_read_kernel(headers.0.as_mut_ptr().cast(), length, address as *const _) };
+    // SAFETY: the helper checks the address; length is between 1 and the field's size.
+    let failed = unsafe { bpf_probe_read_kernel(headers.cast(), length, address as *const _) };
     if failed == 0 { length as usize } else { 0 }
 }
 
@@ -144,8 +144,8 @@ fn owner<C: Arguments>(ctx: &C, skb: usize) -> Socket {
     socket
 }
 
-/// Words of an IPv6 header and the ports behind it.
-const KEY_WORDS: usize = 11;
+/// Words of an IPv6 header and, behind it, of a TCP header as far as its flags.
+const KEY_WORDS: usize = 14;
 
 /// What makes this drop one of a burst. Ports only where they directly follow a header without options.
 #[inline(always)]
@@ -166,6 +166,7 @@ fn key<M: Memory>(skb: usize, ethertype: u16) -> BucketKey {
         let fragment = u32::from_be(words[1]) & 0x1fff;
         if u32::from_be(words[0]) >> 24 == 0x45 && fragment == 0 && length >= 24 && has_ports(key.protocol) {
             ports = words[5];
+            key.segment = class(key.protocol, words[8], length >= 36);
         }
     } else if ethertype == IPV6 && version == 6 && length >= 40 {
         key.ip_version = 6;
@@ -177,6 +178,7 @@ fn key<M: Memory>(skb: usize, ethertype: u16) -> BucketKey {
         }
         if length >= 44 && has_ports(key.protocol) {
             ports = words[10];
+            key.segment = class(key.protocol, words[13], length >= 56);
         }
     }
     key.destination_port = (u32::from_be(ports) as u16).to_be_bytes();
@@ -185,10 +187,19 @@ fn key<M: Memory>(skb: usize, ethertype: u16) -> BucketKey {
     key
 }
 
+/// TCP.
+const TCP: u8 = 6;
+
+/// Class of a segment. `word` is the fourth of its header, which ends with the flags and the window, if it is `there`.
+#[inline(always)]
+fn class(protocol: u8, word: u32, there: bool) -> u8 {
+    if protocol == TCP && there { segment::of((u32::from_be(word) >> 16) as u8) } else { segment::OTHER }
+}
+
 /// TCP, UDP, SCTP.
 #[inline(always)]
 fn has_ports(protocol: u8) -> bool {
-    protocol == 6 || protocol == 17 || protocol == 132
+    protocol == TCP || protocol == 17 || protocol == 132
 }
 
 /// `skb_shared_info.gso_size`; `u16::MAX` when it cannot be read.

@@ -47,7 +47,11 @@ impl Memory for Untyped {
         // SAFETY: the helper checks the address; it fills the whole buffer, with zeros when it fails
         // (`bpf_probe_read_kernel_common`, `kernel/trace/bpf_trace.c`). `T` is an integer wherever this is called.
         unsafe {
-            generated::bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const c_void);
+            generated::bpf_probe_read_kernel(
+                value.as_mut_ptr().cast(),
+                size_of::<T>() as u32,
+                address as *const c_void,
+            );
             value.assume_init()
         }
     }

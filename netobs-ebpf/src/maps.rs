@@ -53,7 +53,7 @@ pub static BUCKETS_RESET: HashMap<BucketKey, Bucket> = HashMap::with_max_entries
 #[map]
 pub static BUCKETS_RESET_COARSE: HashMap<BucketKey, Bucket> = HashMap::with_max_entries(1024, 0);
 
-/// Token buckets for what found no room in those: one for each kind and reason.
+/// Token buckets for what found no room in those: one for each kind, reason and location.
 #[map]
 pub static BUCKETS_LAST: HashMap<BucketKey, Bucket> = HashMap::with_max_entries(1024, 0);
 

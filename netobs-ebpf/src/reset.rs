@@ -4,6 +4,7 @@ use aya_ebpf::programs::TcContext;
 use aya_log_ebpf::debug;
 use netobs_common::counters::family::RESET;
 use netobs_common::record::{ResetRecord, kind};
+use netobs_common::tcp::flag;
 use netobs_common::trail::CpuState;
 
 use crate::globals::global;
@@ -12,11 +13,6 @@ use crate::maps::RING_RESET;
 use crate::sighted::{self, Sighted};
 use crate::tcx::Seen;
 use crate::{connection, emit};
-
-/// TCP flags (RFC 9293 section 3.1).
-pub const SYN: u8 = 0x02;
-pub const RST: u8 = 0x04;
-pub const ACK: u8 = 0x10;
 
 /// Looks at a segment with RST. `words` are the first four of its TCP header.
 #[inline(never)]
@@ -57,5 +53,5 @@ pub fn observe(state: &mut CpuState, seen: &Seen<impl Source>, words: &[u32; 4])
 /// Whether a reset answers a SYN: it acknowledges and has sequence number 0 (RFC 9293 section 3.5.2, group 1).
 #[inline(always)]
 pub fn answers_syn(flags: u8, sequence: u32) -> bool {
-    flags & ACK != 0 && sequence == 0
+    flags & flag::ACK != 0 && sequence == 0
 }

@@ -5,6 +5,7 @@ use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
 use netobs_common::ABI_VERSION;
 use netobs_common::counters::{family::SOCKET, hook::TCP_RESET};
 use netobs_common::record::{BucketKey, Header, SocketRecord, kind, opener, side};
+use netobs_common::tcp::flag;
 use netobs_common::trail::CpuState;
 
 use crate::arguments::Arguments;
@@ -13,7 +14,7 @@ use crate::headers::{self, IPV4, IPV6, Source, TCP};
 use crate::kernel::{Linear, Memory, Socket, describe, device, load, network_header, read};
 use crate::load::opaque;
 use crate::maps::{self, RING_SOCKET};
-use crate::{atomic, bucket, connection, emit, reset, scope};
+use crate::{atomic, bucket, connection, emit, scope};
 
 /// `TCP_ESTABLISHED`, `TCP_SYN_SENT`, `TCP_SYN_RECV` (`include/net/tcp_states.h`).
 const ESTABLISHED: u32 = 1;
@@ -232,7 +233,7 @@ fn tell(state: &mut CpuState, said: Option<Said>) {
     // of a refused connection's, which the receiver tells by its state.
     let refused_here = said.side == side::RECEIVED && u32::from(said.socket.state) == SYN_SENT;
     let alone = local && (said.side != side::RECEIVED || refused_here && global!(KNOBS.reset_reason) == 0);
-    let refused = refused_here || said.trigger_flags & (reset::SYN | reset::ACK) == reset::SYN;
+    let refused = refused_here || said.trigger_flags & (flag::SYN | flag::ACK) == flag::SYN;
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_boot_ns() };
     let mut key = bucket::EMPTY;

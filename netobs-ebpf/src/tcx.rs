@@ -3,6 +3,7 @@
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 use netobs_common::counters::hook as counted;
+use netobs_common::tcp::flag;
 use netobs_common::trail::{CpuState, Trail, with_transport};
 
 use crate::globals::global;
@@ -85,13 +86,13 @@ fn inspect(
         let digest = with_transport(packet.fixed, words[1]);
         remember(trail::of(state, address), address, digest, place, ifindex);
         let flags = (u32::from_be(words[3]) >> 16) as u8;
-        if flags & (reset::RST | reset::SYN) != 0 {
+        if flags & (flag::RST | flag::SYN) != 0 {
             let seen = Seen { skb: ctx.skb.skb, source: *source, packet, digest, ifindex, place };
-            if flags & reset::RST != 0 && global!(KNOBS.resets) != 0 {
+            if flags & flag::RST != 0 && global!(KNOBS.resets) != 0 {
                 reset::observe(state, &seen, &words);
                 return true;
             }
-            if flags & (reset::RST | reset::SYN | reset::ACK) == reset::SYN && global!(KNOBS.resets) != 0 {
+            if flags & (flag::RST | flag::SYN | flag::ACK) == flag::SYN && global!(KNOBS.resets) != 0 {
                 connection::note(state, &seen, words[0]);
             }
         }

@@ -1,6 +1,7 @@
 //! `cargo xtask build`: the kernel object, then the daemon, which embeds it, and the lab.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -21,44 +22,55 @@ pub const USER_SIDE: [&str; 3] = ["--workspace", "--exclude", "netobs-ebpf"];
 /// Builds the kernel object and copies it to where the daemon's build script takes it from.
 pub fn kernel_object(workspace: &Workspace, progress: &mut Progress, toolchain: &Toolchain) -> Result<()> {
     ensure!(cfg!(target_endian = "little"), "the kernel side is built for little-endian machines only");
+    let here = (std::env::consts::ARCH, workspace.kernel_object());
+    kernel_object_for(workspace, progress, toolchain, (here.0, &here.1))
+}
+
+/// Builds the kernel object for machines of an architecture and copies it to a place.
+pub fn kernel_object_for(
+    workspace: &Workspace,
+    progress: &mut Progress,
+    toolchain: &Toolchain,
+    (architecture, path): (&str, &Path),
+) -> Result<()> {
     let folder = workspace.target.join("bpf-build");
     progress.step("build the kernel object", false, || {
         let mut cargo = tool::cargo(workspace)?;
-        cargo
+        with_compiler(&mut cargo, toolchain)
             .args(["build", "--release", "--package", "netobs-ebpf", "--target", TARGET, "-Z", "build-std=core"])
             .arg("--target-dir")
             .arg(&folder)
-            .env("RUSTC", &toolchain.rustc)
-            // The distribution's compiler is a release; -Z options need its leave. A nightly ignores this.
-            .env("RUSTC_BOOTSTRAP", "1")
-            // Empty: none, whatever cargo's configuration says. A compiler cache knows rustup's compilers only.
-            .env("RUSTC_WRAPPER", "")
-            .env("RUSTC_WORKSPACE_WRAPPER", "")
             .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &toolchain.linker)
-            .env("CARGO_ENCODED_RUSTFLAGS", kernel_flags().join("\x1f"));
+            .env("CARGO_ENCODED_RUSTFLAGS", kernel_flags(architecture).join("\x1f"));
         tool::quiet(workspace, "kernel-object", &mut cargo)?;
-        publish(workspace, &fs::read(folder.join(TARGET).join("release").join("netobs-ebpf"))?)
+        publish(path, &fs::read(folder.join(TARGET).join("release").join("netobs-ebpf"))?)
     })
 }
 
-/// BTF is made from debug information; `bpf_target_arch` chooses the layout of registers in `aya-ebpf`.
-fn kernel_flags() -> [String; 3] {
-    [
-        "-Cdebuginfo=2".to_owned(),
-        "-Clink-arg=--btf".to_owned(),
-        format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH),
-    ]
+/// Lets cargo use the kernel side's compiler, with options that are not stable.
+pub fn with_compiler<'a>(cargo: &'a mut Command, toolchain: &Toolchain) -> &'a mut Command {
+    cargo
+        .env("RUSTC", &toolchain.rustc)
+        // The distribution's compiler is a release; -Z options need its leave. A nightly ignores this.
+        .env("RUSTC_BOOTSTRAP", "1")
+        // Empty: none, whatever cargo's configuration says. A compiler cache knows rustup's compilers only.
+        .env("RUSTC_WRAPPER", "")
+        .env("RUSTC_WORKSPACE_WRAPPER", "")
 }
 
-fn publish(workspace: &Workspace, object: &[u8]) -> Result<()> {
+/// BTF is made from debug information; `bpf_target_arch` chooses the layout of registers in `aya-ebpf`.
+fn kernel_flags(architecture: &str) -> [String; 3] {
+    ["-Cdebuginfo=2".to_owned(), "-Clink-arg=--btf".to_owned(), format!("--cfg=bpf_target_arch=\"{architecture}\"")]
+}
+
+fn publish(path: &Path, object: &[u8]) -> Result<()> {
     elf::check_bpf_object(object)?;
-    let path = workspace.kernel_object();
     // An unchanged file keeps its time, so the daemon is not built again.
-    if fs::read(&path).is_ok_and(|old| old == object) {
+    if fs::read(path).is_ok_and(|old| old == object) {
         return Ok(());
     }
     fs::create_dir_all(path.parent().context("no folder")?)?;
-    fs::write(&path, object).with_context(|| format!("could not write {}", path.display()))
+    fs::write(path, object).with_context(|| format!("could not write {}", path.display()))
 }
 
 /// Builds the daemon and the lab.

@@ -6,6 +6,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 /// `EM_BPF` of elf.h.
 const EM_BPF: u16 = 247;
+/// `EM_AARCH64`.
+pub const EM_AARCH64: u16 = 183;
 
 /// Checks that this is a BPF object with type information, maps and a licence; returns the names of its sections.
 pub fn check_bpf_object(object: &[u8]) -> Result<BTreeSet<String>> {
@@ -19,11 +21,16 @@ pub fn check_bpf_object(object: &[u8]) -> Result<BTreeSet<String>> {
     Ok(sections)
 }
 
-fn sections(object: &[u8]) -> Result<BTreeSet<String>> {
-    // Elf64_Ehdr, little endian: e_machine 18, e_shoff 40, e_shentsize 58, e_shnum 60, e_shstrndx 62.
+/// The machine that a little-endian 64-bit ELF file is for (`e_machine`, at 18).
+pub fn machine(object: &[u8]) -> Result<u16> {
     let identity = object.get(..6).context("shorter than an ELF header")?;
     ensure!(identity == b"\x7fELF\x02\x01", "not a little-endian 64-bit ELF file");
-    let machine = u16_at(object, 18)?;
+    u16_at(object, 18)
+}
+
+fn sections(object: &[u8]) -> Result<BTreeSet<String>> {
+    // Elf64_Ehdr, little endian: e_shoff 40, e_shentsize 58, e_shnum 60, e_shstrndx 62.
+    let machine = machine(object)?;
     if machine != EM_BPF {
         bail!("ELF machine {machine}, not {EM_BPF} (BPF)");
     }

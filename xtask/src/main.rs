@@ -1,6 +1,7 @@
 //! netobs's own commands: set-up, build, gate, and the runs of the lab. `cargo xtask --help` lists them.
 
 mod build;
+mod cross;
 mod deny;
 mod deploy;
 mod elf;
@@ -73,6 +74,8 @@ enum Action {
         #[arg(long, conflicts_with = "release")]
         image: bool,
     },
+    /// Build the kernel object and the daemon for aarch64, to see that they still do
+    Cross,
     /// Render the plain manifests of `deploy/` from the chart
     Manifests {
         /// Write nothing; run the gate's checks of `deploy/`
@@ -116,6 +119,7 @@ fn run(action: Action) -> Result<()> {
         }
         Action::Vm(options) => vm::run(&workspace, &mut progress, &options),
         Action::Bench { bench } => launch::bench(&workspace, &mut progress, bench),
+        Action::Cross => cross::run(&workspace, &mut progress),
         Action::Build { release, image } => {
             let toolchain = setup::prepare(&workspace, &mut progress, Purpose::Build)?;
             build::kernel_object(&workspace, &mut progress, &toolchain)?;

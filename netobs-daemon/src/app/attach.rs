@@ -15,6 +15,7 @@ use crate::bpf::clsact;
 use crate::bpf::load::Scope;
 use crate::http::status::InterfaceStatus;
 use crate::kernel::features;
+use crate::kernel::privileges::{Duty, Privileges};
 use crate::net::{Link, LinkEvent, PlacesReader, Role, stack};
 
 /// How often it is checked that nobody's program has gone before ours.
@@ -69,6 +70,8 @@ pub struct Parts {
     pub places: PlacesReader,
     /// Where it tells what is attached.
     pub shared: Arc<Shared>,
+    /// What its thread keeps.
+    pub privileges: Privileges,
 }
 
 /// Starts the task. `changed` tells of new snapshots.
@@ -80,15 +83,16 @@ pub fn spawn(
 ) -> io::Result<Attacher> {
     let (settle, settled) = watch::channel(false);
     let stop = shutdown.child_token();
-    let Parts { classifiers, tcx_wanted, scope, places, shared } = parts;
+    let Parts { classifiers, tcx_wanted, scope, places, shared, privileges } = parts;
     let table = BTreeMap::new();
     let task =
         Task { classifiers, tcx_wanted, scope, places, table, links: BTreeMap::new(), fresh: BTreeMap::new(), shared };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let until = stop.clone();
-    std::thread::Builder::new()
-        .name("netobs-attach".to_owned())
-        .spawn(move || runtime.block_on(task.run(events, changed, settle, until)))?;
+    std::thread::Builder::new().name("netobs-attach".to_owned()).spawn(move || {
+        privileges.keep_for(Duty::Attacher);
+        runtime.block_on(task.run(events, changed, settle, until));
+    })?;
     Ok(Attacher { settled, stop })
 }
 

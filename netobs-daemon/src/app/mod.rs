@@ -17,6 +17,7 @@ use prometheus_client::registry::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::bpf::lookups_need_capability;
 use crate::cluster;
 use crate::config::{Config, Feature};
 use crate::detect::flood::FloodLimits;
@@ -24,12 +25,18 @@ use crate::flow::DropReasons;
 use crate::http::{self, Api, ApiLimits, ApiParts, Readiness, ServeLimits};
 use crate::kernel::features::{self, Probed};
 use crate::kernel::preflight::Preflight;
+use crate::kernel::privileges::{Duty, Privileges};
 use crate::kernel::{clock, facts::Facts, scope};
 use crate::net;
 use crate::pipeline::{HistoryLimits, Ledger, Origin, Publisher, Store};
 
+/// What the daemon's threads keep once they have what they need. Asked before there is any but the first.
+pub fn privileges(config: &Config) -> Privileges {
+    Privileges { maps: lookups_need_capability(), files: config.reads_files_again() }
+}
+
 /// Runs the daemon until SIGTERM or SIGINT.
-pub async fn run(config: Config) -> Result<()> {
+pub async fn run(config: Config, privileges: Privileges) -> Result<()> {
     let preflight = check(&config)?;
     let shutdown = CancellationToken::new();
     // From here on a signal ends the daemon in good order.
@@ -48,12 +55,10 @@ pub async fn run(config: Config) -> Result<()> {
     let programs_ready = readiness.latch("programs", "the kernel programs are being loaded");
     let metadata_ready = readiness.latch("metadata", "the cluster's objects are being listed");
 
-    let origin = Origin::of_this_start(&node).context("no origin for event ids")?;
     let ledger = Arc::new(Ledger::new());
-    let store = Arc::new(Store::new(HistoryLimits::default()));
-    let publisher = Arc::new(Publisher::new(origin, store, Arc::clone(&ledger)));
+    let publisher = publisher(&node, &ledger)?;
 
-    let mut net = net::spawn(&shutdown).context("this node's interfaces cannot be read")?;
+    let mut net = net::spawn(privileges, &shutdown).context("this node's interfaces cannot be read")?;
     let boot_clock: cluster::BootClock = Arc::new(clock::boot_ns);
     let cluster = cluster::spawn(config.metadata.clone(), node.clone(), boot_clock, shutdown.clone()).await?;
     let cluster = Arc::new(cluster);
@@ -84,6 +89,7 @@ pub async fn run(config: Config) -> Result<()> {
         scope: programs.scope,
         places: net.reader(),
         shared: Arc::clone(&shared),
+        privileges,
     };
     let mut attacher = attach::spawn(parts, events, net.changed(), &shutdown)?;
     let kernel = Arc::clone(&programs.kernel);
@@ -100,7 +106,10 @@ pub async fn run(config: Config) -> Result<()> {
         reasons,
         floods: FloodLimits { floor: config.flood_floor, ..FloodLimits::default() },
         shared: Arc::clone(&shared),
+        privileges,
     })?;
+    // Nothing is loaded any more, nor is any list of the kernel's read. What this thread still does, workers do as well.
+    privileges.keep_for(Duty::Worker);
     programs.logger.map(|logger| tokio::spawn(programs::follow_log(logger, shutdown.clone())));
 
     let api = Api::new(
@@ -139,6 +148,13 @@ pub async fn run(config: Config) -> Result<()> {
         Some(what) => bail!("{what}; its last words are in the log"),
         None => Ok(()),
     }
+}
+
+/// The end of the pipeline, with an empty history.
+fn publisher(node: &str, ledger: &Arc<Ledger>) -> Result<Arc<Publisher>> {
+    let origin = Origin::of_this_start(node).context("no origin for event ids")?;
+    let store = Arc::new(Store::new(HistoryLimits::default()));
+    Ok(Arc::new(Publisher::new(origin, store, Arc::clone(ledger))))
 }
 
 /// Refuses to run without what the daemon is useless without, and warns of the rest.

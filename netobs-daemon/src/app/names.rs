@@ -1,7 +1,8 @@
 //! The kernel's names, as the resolver asks for them.
 
 use netobs_common::knobs::NO_REASON;
-use netobs_common::record::{BY_LOCATION, BucketKey, kind};
+use netobs_common::record::{BucketKey, kind};
+use netobs_common::tcp::segment;
 
 use crate::bpf::netfilter::FirstHooks;
 use crate::event::raw::RawDrop;
@@ -46,20 +47,23 @@ impl Names {
 
     /// Concludes a drop's reason where the kernel says none.
     pub fn conclude(&self, drop: &mut RawDrop) {
-        if drop.reason == NO_REASON || drop.reason == self.causes.unspecified() {
-            let function = self.symbols.as_ref().and_then(|symbols| symbols.name(drop.location));
-            let RawDrop { tcp_flags, hop_limit, .. } = *drop;
-            drop.reason = self.causes.conclude(&Dropped { function, tcp_flags, hop_limit });
+        let segment = drop.tcp_flags.map_or(segment::OTHER, segment::of);
+        drop.reason = self.concluded(drop.reason, drop.location, segment, drop.hop_limit);
+    }
+
+    /// The same of drops that were counted.
+    pub fn conclude_of_many(&self, key: &mut BucketKey) {
+        if key.kind == kind::DROP {
+            key.reason = self.concluded(key.reason, key.location, key.segment, None);
         }
     }
 
-    /// The same of drops that were counted: for those, the place is all that is known.
-    pub fn conclude_of_many(&self, key: &mut BucketKey) {
-        if key.kind == kind::DROP && key.reason & BY_LOCATION != 0 {
-            let place = |symbols: &Symbols| symbols.completed(key.reason);
-            let function = self.symbols.as_ref().and_then(|symbols| symbols.name(place(symbols)));
-            key.reason = self.causes.conclude(&Dropped { function, ..Dropped::default() });
+    fn concluded(&self, reason: u32, location: u64, segment: u8, hop_limit: Option<u8>) -> u32 {
+        if reason != NO_REASON && reason != self.causes.unspecified() {
+            return reason;
         }
+        let function = self.symbols.as_ref().and_then(|symbols| symbols.name(location));
+        self.causes.conclude(&Dropped { function, segment, hop_limit })
     }
 }
 

@@ -21,6 +21,7 @@ use crate::event::joined::Joined;
 use crate::event::raw::RawEvent;
 use crate::flow::{DropReasons, FlowLimits, FlowStats, FlowTable};
 use crate::kernel::clock;
+use crate::kernel::privileges::{Duty, Privileges};
 use crate::net::{PlacesReader, PlacesSnapshot};
 use crate::pipeline::{Ledger, Publisher};
 use crate::resolve::{Sources, observe};
@@ -56,6 +57,8 @@ pub struct Parts {
     pub floods: FloodLimits,
     /// For the status.
     pub shared: Arc<Shared>,
+    /// What the thread keeps.
+    pub privileges: Privileges,
 }
 
 /// The running thread.
@@ -92,6 +95,7 @@ pub fn spawn(parts: Parts) -> io::Result<Pipeline> {
     std::thread::Builder::new().name("netobs-pipeline".to_owned()).spawn({
         let (waker, ending) = (Arc::clone(&waker), Arc::clone(&ending));
         move || {
+            worker.parts.privileges.keep_for(Duty::Pipeline);
             worker.run(&waker, &ending);
             // Nobody waits any more when the deadline has passed.
             let _ = done.send(());

@@ -161,7 +161,6 @@ pub fn load(config: &Config, facts: &Facts, own_netns: u32) -> Result<Programs> 
             scope_all: u32::from(machine),
             dns_ports: config.dns_ports,
             drop_reason: u32::from(facts.kfree_skb_has_reason),
-            unspecified_reason: facts.reasons.number("NOT_SPECIFIED").unwrap_or(NO_REASON),
             registers: REGISTERS,
             rx_socket: u32::from(facts.kfree_skb_has_socket),
             reset_reason: u32::from(facts.reset_has_reason),

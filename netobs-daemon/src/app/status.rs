@@ -16,6 +16,7 @@ use crate::http::status::{
     FloodStatus, FlowStatus, HookStatus, InterfaceStatus, Limit, MetadataStatus, NodeStatus, PodCoverage, StatusSource,
 };
 use crate::kernel::features;
+use crate::kernel::privileges;
 use crate::net::PlacesReader;
 use crate::resolve::{Directory as _, Places as _};
 
@@ -235,6 +236,7 @@ impl StatusSource for Shared {
             limits: self.limits(),
             flow,
             floods,
+            capabilities: privileges::of_process(),
             bpf_map_bytes: self.map_bytes,
         }
     }

@@ -81,11 +81,30 @@ impl Table {
         }
         for key in idle {
             // A burst may have begun since the look: the value that is taken out is the last one.
-            if let Ok(Value(last)) = sys::take_element::<Key, Value>(self.descriptor.as_fd(), &Key(key)) {
+            if let Some(last) = self.remove(&Key(key)) {
                 tell(&mut self.told, key, &last, each);
             }
             self.told.remove(&key);
         }
+    }
+}
+
+impl Table {
+    /// Removes a bucket; its last value. Kernels before 5.14 cannot do both at once for a hash (`ENOTSUPP`): there a packet that
+    /// comes in between, after half a minute without any, is in the ledger only.
+    fn remove(&mut self, key: &Key) -> Option<Bucket> {
+        const ENOTSUPP: i32 = 524;
+        let taken = sys::take_element::<Key, Value>(self.descriptor.as_fd(), key);
+        let last = match taken {
+            Err(error) if error.raw_os_error() == Some(ENOTSUPP) => {
+                let last = self.map.get(key, 0).ok();
+                // An error means that it is gone.
+                let _ = self.map.remove(key);
+                last
+            }
+            taken => taken.ok(),
+        };
+        last.map(|Value(bucket)| bucket)
     }
 }
 

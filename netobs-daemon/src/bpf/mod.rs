@@ -14,3 +14,5 @@ pub mod rings;
 mod sys;
 pub mod tracepoint;
 mod verifier;
+
+pub use sys::lookups_need_capability;

@@ -3,9 +3,11 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
-use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_insn};
+use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_insn, bpf_map_type};
+use rustix::thread::CapabilitySet;
 
 use super::verifier;
+use crate::kernel::privileges;
 
 /// `BPF_PROG_TYPE_NETFILTER` (include/uapi/linux/bpf.h, since 6.4).
 const PROG_TYPE_NETFILTER: u32 = 32;
@@ -46,7 +48,8 @@ pub fn load_netfilter(instructions: &[bpf_insn]) -> io::Result<OwnedFd> {
     load.insn_cnt = instructions.len() as u32;
     load.license = c"Dual MIT/GPL".as_ptr() as u64;
     for (to, from) in load.prog_name.iter_mut().zip(b"netobs_nf") {
-        *to = (*from).cast_signed();
+        // `char` is signed on some architectures.
+        *to = std::ffi::c_char::from_ne_bytes([*from]);
     }
     match bpf(bpf_cmd::BPF_PROG_LOAD, &mut attributes) {
         Ok(fd) => return Ok(owned(fd)),
@@ -151,6 +154,42 @@ pub fn test_run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io::Resul
     bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attributes)?;
     // SAFETY: the kernel has filled these in.
     Ok(unsafe { (attributes.test.duration, attributes.test.retval) })
+}
+
+/// Whether looking into a map takes `CAP_BPF`: kernels before 5.19 ask it of every call where the sysctl
+/// `kernel.unprivileged_bpf_disabled` is set, later ones only of those that make something (`__sys_bpf()`,
+/// kernel/bpf/syscall.c). Found out with a map made for it; where that cannot be made, it is taken to be needed.
+pub fn lookups_need_capability() -> bool {
+    let rights = CapabilitySet::BPF | CapabilitySet::SYS_ADMIN;
+    let Ok(map) = make_array() else { return true };
+    let found = privileges::without(rights, || {
+        let (key, mut value) = (0u32, 0u32);
+        let mut attributes = empty();
+        // SAFETY: plain fields of the union's element form; key and value are of the sizes that the map was made with and
+        // outlive the call.
+        unsafe {
+            let element = &mut attributes.__bindgen_anon_2;
+            element.map_fd = map.as_raw_fd().cast_unsigned();
+            element.key = (&raw const key) as u64;
+            element.__bindgen_anon_1.value = (&raw mut value) as u64;
+        }
+        bpf(bpf_cmd::BPF_MAP_LOOKUP_ELEM, &mut attributes)
+    });
+    !matches!(found, Ok(Ok(_)))
+}
+
+/// An array of one `u32`.
+fn make_array() -> io::Result<OwnedFd> {
+    let mut attributes = empty();
+    // SAFETY: plain fields of the union's map-create form.
+    unsafe {
+        let map = &mut attributes.__bindgen_anon_1;
+        map.map_type = bpf_map_type::BPF_MAP_TYPE_ARRAY as u32;
+        map.key_size = size_of::<u32>() as u32;
+        map.value_size = size_of::<u32>() as u32;
+        map.max_entries = 1;
+    }
+    bpf(bpf_cmd::BPF_MAP_CREATE, &mut attributes).map(owned)
 }
 
 /// Times the kernel skipped a program because it was already running on that CPU (`bpf_prog_info.recursion_misses`, as

@@ -88,6 +88,10 @@ pub fn tables(status: &Status) -> String {
         [kind, severity, events, bytes, class.evicted.to_string()]
     });
     section(&mut text, "History", ["kind", "severity", "events", "bytes", "evicted"], rows);
+    if let Some(capabilities) = &node.capabilities {
+        let kept = if capabilities.is_empty() { "none".to_owned() } else { clean(&capabilities.join(", ")) };
+        let _ = writeln!(text, "\nCapabilities kept: {kept}");
+    }
     let streams = &status.streams;
     let _ = writeln!(
         text,

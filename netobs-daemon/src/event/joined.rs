@@ -281,6 +281,10 @@ pub enum Coalesced {
     Drops {
         /// Number of the running kernel's `enum skb_drop_reason`.
         reason: u32,
+        /// Address they were freed from.
+        location: u64,
+        /// One of [`segment`](crate::event::tcp::segment).
+        segment: u8,
         /// Bytes of the packets.
         bytes: u64,
     },

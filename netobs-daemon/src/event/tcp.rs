@@ -1,16 +1,6 @@
 //! TCP's flags and states, by number and by name.
 
-/// Flags (RFC 9293 section 3.1).
-pub mod flag {
-    /// Opens a connection.
-    pub const SYN: u8 = 0x02;
-    /// Closes one direction of it.
-    pub const FIN: u8 = 0x01;
-    /// Ends it.
-    pub const RST: u8 = 0x04;
-    /// The acknowledgment number is valid.
-    pub const ACK: u8 = 0x10;
-}
+pub use netobs_common::tcp::{flag, segment};
 
 /// States (`include/net/tcp_states.h`; programs see them as `BPF_TCP_*`, so the numbers do not change).
 pub mod state {

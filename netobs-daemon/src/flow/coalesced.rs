@@ -37,7 +37,10 @@ pub fn is_told_by_drops(key: &BucketKey, reasons: &DropReasons) -> bool {
 pub fn joined(counted: &Counted) -> Option<Joined> {
     let Counted { key, bytes, .. } = *counted;
     let (family, coalesced) = match key.kind {
-        kind::DROP => (family::DROP, Coalesced::Drops { reason: key.reason, bytes }),
+        kind::DROP => {
+            let BucketKey { reason, location, segment, .. } = key;
+            (family::DROP, Coalesced::Drops { reason, location, segment, bytes })
+        }
         kind::DNS => (family::DNS, Coalesced::Dns { response: key.response != 0, bytes }),
         kind::MTU => (family::MTU, Coalesced::Icmp { error: size_error(&key), bytes }),
         kind::RESET => (family::RESET, Coalesced::Resets { refused: key.response != 0, alone: false, bytes }),

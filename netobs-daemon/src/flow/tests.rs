@@ -9,6 +9,7 @@ use super::*;
 use crate::event::joined::{Coalesced, DnsExchange};
 use crate::event::observation::DnsOutcome;
 use crate::event::raw::{Conntrack, DnsMessage, DnsQuestion, RawDns};
+use crate::event::tcp::segment;
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
@@ -231,12 +232,14 @@ fn the_oldest_question_gives_way_and_is_counted() {
 fn a_coalesced_burst() {
     let mut table = FlowTable::new(FlowLimits::default(), reasons());
     let mut key = BucketKey { kind: kind::DROP, ip_version: 4, protocol: 6, reason: 8, netns: 1, ..Default::default() };
+    (key.location, key.segment) = (0xffff, segment::FIN);
     key.destination_port = 80u16.to_be_bytes();
     let counted = |key, count| Counted { key, count, bytes: 700, last_ns: 9 };
     let joined = table.coalesced(&counted(key, 12_345)).unwrap();
     assert_eq!((joined.count, joined.boot_ns, joined.reference, joined.netns), (12_345, 9, 1, Some(1)));
     assert_eq!(joined.tuple.unwrap().destination_port, Some(80));
-    assert_eq!(joined.kind, JoinedKind::Coalesced(Coalesced::Drops { reason: 8, bytes: 700 }));
+    let drops = Coalesced::Drops { reason: 8, location: 0xffff, segment: segment::FIN, bytes: 700 };
+    assert_eq!(joined.kind, JoinedKind::Coalesced(drops));
     key.ip_version = 0;
     assert_eq!(table.coalesced(&counted(key, 1)).unwrap().tuple, None);
     key.kind = 99;

@@ -84,6 +84,9 @@ pub struct NodeStatus {
     pub flow: FlowStatus,
     /// The detector of floods.
     pub floods: FloodStatus,
+    /// Capabilities that some thread of the daemon still has, without `CAP_`; absent: unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Vec<String>>,
     /// Memory of the BPF maps, bytes; absent: unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bpf_map_bytes: Option<u64>,

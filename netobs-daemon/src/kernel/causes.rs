@@ -5,6 +5,8 @@
 //! told apart, there is no rule, and nothing is concluded. The functions are those that `kfree_skb` returns to: one that ends
 //! with the call is left before it, so that its caller stands for it.
 
+use netobs_common::tcp::segment;
+
 use super::reasons::Reasons;
 
 /// The reason that says nothing.
@@ -80,8 +82,8 @@ const RULES: [Rule; 22] = [
 pub struct Dropped<'a> {
     /// The function that freed it.
     pub function: Option<&'a str>,
-    /// Flags byte of its TCP header.
-    pub tcp_flags: Option<u8>,
+    /// One of [`segment`].
+    pub segment: u8,
     /// TTL or hop limit.
     pub hop_limit: Option<u8>,
 }
@@ -125,13 +127,10 @@ impl Causes {
 
 impl When {
     fn holds(self, dropped: &Dropped<'_>) -> bool {
-        // FIN, SYN, RST (RFC 9293 section 3.1).
-        const ENDS: u8 = 0x01 | 0x04;
-        const SYN: u8 = 0x02;
         match self {
             Self::Always => true,
             Self::LastHop => dropped.hop_limit.is_some_and(|limit| limit <= 1),
-            Self::NoEnd => dropped.tcp_flags.is_none_or(|flags| flags & SYN != 0 || flags & ENDS == 0),
+            Self::NoEnd => !matches!(dropped.segment, segment::FIN | segment::RST),
         }
     }
 }
@@ -173,12 +172,12 @@ mod tests {
 
     #[test]
     fn the_packet_decides_where_a_function_has_several_reasons() {
-        let tcp = |flags| name(&[], &Dropped { tcp_flags: flags, ..at("tcp_v4_rcv") });
-        assert_eq!(tcp(Some(0x02)), "NO_SOCKET", "SYN");
-        assert_eq!(tcp(Some(0x18)), "NO_SOCKET", "data");
-        assert_eq!(tcp(None), "NO_SOCKET", "a sum of many");
-        assert_eq!(tcp(Some(0x11)), "NOT_SPECIFIED", "FIN");
-        assert_eq!(tcp(Some(0x04)), "NOT_SPECIFIED", "RST");
+        let tcp = |segment| name(&[], &Dropped { segment, ..at("tcp_v4_rcv") });
+        assert_eq!(tcp(segment::SYN), "NO_SOCKET");
+        assert_eq!(tcp(segment::OTHER), "NO_SOCKET");
+        assert_eq!(tcp(segment::ACK), "NO_SOCKET");
+        assert_eq!(tcp(segment::FIN), "NOT_SPECIFIED");
+        assert_eq!(tcp(segment::RST), "NOT_SPECIFIED");
         let forwarded = |hop_limit| name(&[], &Dropped { hop_limit, ..at("ip_forward") });
         assert_eq!(forwarded(Some(1)), "IP_INHDR");
         assert_eq!(forwarded(Some(64)), "NOT_SPECIFIED");

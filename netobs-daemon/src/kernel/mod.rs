@@ -7,6 +7,7 @@ pub mod facts;
 pub mod features;
 pub mod offsets;
 pub mod preflight;
+pub mod privileges;
 pub mod reasons;
 pub mod scope;
 pub mod symbols;

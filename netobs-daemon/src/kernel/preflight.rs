@@ -1,6 +1,7 @@
 //! What must be there before programs can be loaded, and what is merely missed: one sentence each.
 
 use super::btf::VMLINUX;
+use super::privileges::set_in;
 
 /// Bits of `CapEff` (include/uapi/linux/capability.h).
 mod bit {
@@ -36,7 +37,7 @@ impl Preflight {
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let btf = if btf_given { None } else { std::fs::File::open(VMLINUX).err() };
-        let missing = judge(effective_capabilities(&status), btf.map(|error| error.kind()), &release);
+        let missing = judge(set_in(&status, "CapEff:"), btf.map(|error| error.kind()), &release);
         Self { release, missing }
     }
 
@@ -44,12 +45,6 @@ impl Preflight {
     pub fn can_load(&self) -> bool {
         self.missing.iter().all(|missing| !missing.fatal)
     }
-}
-
-/// `CapEff` of `/proc/PID/status`.
-fn effective_capabilities(status: &str) -> Option<u64> {
-    let value = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-    u64::from_str_radix(value.trim(), 16).ok()
 }
 
 fn judge(capabilities: Option<u64>, btf: Option<std::io::ErrorKind>, release: &str) -> Vec<Missing> {
@@ -151,10 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn capabilities_are_found_in_the_status_file() {
-        assert_eq!(effective_capabilities("Name:\tx\nCapEff:\t000001ffffffffff\n"), Some(0x1ff_ffff_ffff));
-        assert_eq!(effective_capabilities("CapEff:\tzz\n"), None);
-        assert_eq!(effective_capabilities(""), None);
+    fn this_kernel_has_a_name() {
         assert!(!Preflight::run(false).release.is_empty());
     }
 }

@@ -110,13 +110,6 @@ impl Symbols {
         Some(&self.pool[self.names[index] as usize..self.names[index + 1] as usize])
     }
 
-    /// The address of kernel code of which only the low 31 bits are known, see `netobs_common::record::by_location`.
-    pub const fn completed(&self, low: u32) -> u64 {
-        const HALF: u64 = 1 << 31;
-        let address = self.base & !(HALF - 1) | low as u64 & (HALF - 1);
-        if address < self.base { address + HALF } else { address }
-    }
-
     /// Functions in the table.
     pub fn len(&self) -> usize {
         self.starts.len()

@@ -22,6 +22,7 @@ use super::places::PlacesSnapshot;
 use super::role::Role;
 use super::rtnetlink::{link, route};
 use super::wanted::Wanted;
+use crate::kernel::privileges::{Duty, Privileges};
 use crate::netlink::socket::{Asker, Heard, Listener};
 
 /// Time from one look to the next, in times what the last one took: while links come and go without end, looks take a
@@ -112,7 +113,8 @@ impl Follower {
     }
 
     /// Follows until the end is asked for.
-    pub(super) fn run(mut self) {
+    pub(super) fn run(mut self, privileges: Privileges) {
+        privileges.keep_for(Duty::Places);
         while !self.shared.shutdown.is_cancelled() {
             if let Err(error) = self.sleep() {
                 tracing::warn!(%error, "waiting for netlink failed");

@@ -28,6 +28,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use follow::{Follower, Shared};
+
+use crate::kernel::privileges::Privileges;
 pub use links::{Link, LinkEvent};
 pub use places::{PlacesSnapshot, PlacesState};
 pub use role::Role;
@@ -42,7 +44,7 @@ const EVENTS: usize = 1024;
 ///
 /// # Errors
 /// Netlink sockets cannot be opened or do not answer, or `/proc` is not mounted.
-pub fn spawn(shutdown: &CancellationToken) -> io::Result<NetHandle> {
+pub fn spawn(privileges: Privileges, shutdown: &CancellationToken) -> io::Result<NetHandle> {
     let shared = Arc::new(Shared {
         wanted: Arc::new(wanted::Wanted::new()?),
         places: ArcSwap::default(),
@@ -51,7 +53,7 @@ pub fn spawn(shutdown: &CancellationToken) -> io::Result<NetHandle> {
     let (events, receiver) = mpsc::channel(EVENTS);
     let (changed, watcher) = watch::channel(0);
     let follower = Follower::start(Arc::clone(&shared), events, changed)?;
-    let thread = std::thread::Builder::new().name("netobs-net".to_owned()).spawn(|| follower.run())?;
+    let thread = std::thread::Builder::new().name("netobs-net".to_owned()).spawn(move || follower.run(privileges))?;
     Ok(NetHandle { shared, events: Some(receiver), changed: watcher, thread: Some(thread) })
 }
 

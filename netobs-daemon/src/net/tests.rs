@@ -7,6 +7,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::kernel::privileges::Privileges;
 use crate::netlink::socket::{Heard, Listener};
 use crate::resolve::Places as _;
 
@@ -107,7 +108,8 @@ fn links_and_places_follow_the_node() {
     in_new_netns(|| {
         let cgroup = CgroupGuard::make();
         ip("link add br0 type bridge");
-        let mut net = spawn(&CancellationToken::new()).unwrap();
+        let all = Privileges { maps: true, files: true };
+        let mut net = spawn(all, &CancellationToken::new()).unwrap();
         let mut events = net.take_link_events().unwrap();
         assert!(net.take_link_events().is_none());
         let first: Vec<Role> =

@@ -40,6 +40,14 @@ pub fn hook(last: &LastPoint, sources: &Sources<'_>) -> Option<&'static str> {
 }
 
 /// What is told of drops that were counted.
-pub fn coalesced(reason: String, answered: bool) -> DropDetail {
-    DropDetail { reason, location: None, hook: None, length: None, mtu: None, tcp_flags: None, answered }
+pub fn coalesced(reason: String, location: u64, joined: &Joined, sources: &Sources<'_>) -> DropDetail {
+    DropDetail {
+        reason,
+        location: sources.naming.symbol(location),
+        hook: None,
+        length: None,
+        mtu: None,
+        tcp_flags: None,
+        answered: joined.answered,
+    }
 }

@@ -352,7 +352,7 @@ fn counted_for_many_an_end_is_unknown() {
     assert_eq!(json["flow"], serde_json::json!({"protocol": "tcp", "source_ip": "10.0.0.2"}));
     check(&joined, "db-0 Ip", "unknown: no_address");
 
-    joined.kind = JoinedKind::Coalesced(Coalesced::Drops { reason: 2, bytes: 1 });
+    joined.kind = JoinedKind::Coalesced(Coalesced::Drops { reason: 2, location: 0, segment: 0, bytes: 1 });
     let group = Half { side: Side::Destination, ip: "ff02::2".parse().unwrap(), port: Some(80), protocol: 17 };
     joined.half = Some(group);
     let observation = observe(&joined);

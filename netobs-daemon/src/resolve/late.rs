@@ -1,7 +1,7 @@
 //! TCP segments that come when their connection needs them no more: every close makes some on a busy machine, and the kernel
 //! frees them as drops.
 
-use crate::event::tcp::flag;
+use crate::event::tcp::segment;
 
 /// The reason of a handshake's last ACK for which the listener has no room. It came to the kernel with other reasons of
 /// `tcp_check_req` ("tcp: add four drop reasons to `tcp_check_req()`"); before, all of these were `NOT_SPECIFIED`.
@@ -12,8 +12,8 @@ pub const LISTEN_OVERFLOW: &str = "TCP_LISTEN_OVERFLOW";
 pub struct Segment<'a> {
     /// Name of the reason, without prefix.
     pub reason: &'a str,
-    /// TCP flags byte.
-    pub flags: u8,
+    /// One of [`segment`].
+    pub class: u8,
     /// Function that dropped it; `None`: unknown.
     pub location: Option<&'a str>,
     /// Whether the running kernel has the reason [`LISTEN_OVERFLOW`].
@@ -37,19 +37,18 @@ const DEMULTIPLEXERS: [&str; 2] = ["tcp_v4_rcv", "tcp_v6_rcv"];
 ///   have overtaken, for example because they were handled by another CPU; the sender gets an ACK for it. While a connection is
 ///   being opened (`tcp_check_req`, freed by `tcp_v4_rcv`), or where it is not known which of these it was, it may be the failure
 ///   that several clients behind one address make of each other's timestamps.
-pub fn is_late(segment: &Segment<'_>) -> bool {
-    let Segment { reason, flags, location, tells_overflow } = *segment;
-    if flags & flag::SYN != 0 {
+pub fn is_late(late: &Segment<'_>) -> bool {
+    let Segment { reason, class, location, tells_overflow } = *late;
+    if class == segment::SYN {
         return false;
     }
     // The compiler names copies of a function `tcp_validate_incoming.isra.0`.
     let function = location.map(|name| name.split('.').next().unwrap_or(name));
     let by_demultiplexer = function.map(|name| DEMULTIPLEXERS.contains(&name));
     match reason {
-        "NO_SOCKET" => flags & flag::RST != 0,
+        "NO_SOCKET" => class == segment::RST,
         "NOT_SPECIFIED" if by_demultiplexer == Some(true) => {
-            let bare_ack = flags == flag::ACK && tells_overflow;
-            flags & (flag::FIN | flag::RST) != 0 || bare_ack
+            matches!(class, segment::FIN | segment::RST) || class == segment::ACK && tells_overflow
         }
         "TCP_RFC7323_TW_PAWS" => true,
         "TCP_RFC7323_PAWS" => by_demultiplexer == Some(false),
@@ -68,8 +67,8 @@ mod tests {
 
     fn check(reason: &str, flags: u8, location: Option<&str>, expected: bool) {
         for tells_overflow in [true, false] {
-            let segment = Segment { reason, flags, location, tells_overflow };
-            assert_eq!(is_late(&segment), expected, "{segment:?}");
+            let late = Segment { reason, class: segment::of(flags), location, tells_overflow };
+            assert_eq!(is_late(&late), expected, "{late:?}");
         }
     }
 
@@ -100,7 +99,12 @@ mod tests {
     #[test]
     fn a_bare_ack_where_a_full_listener_would_be_told() {
         let ack = |tells_overflow| {
-            is_late(&Segment { reason: "NOT_SPECIFIED", flags: ACK, location: Some(FOUND), tells_overflow })
+            is_late(&Segment {
+                reason: "NOT_SPECIFIED",
+                class: segment::of(ACK),
+                location: Some(FOUND),
+                tells_overflow,
+            })
         };
         assert!(ack(true) && !ack(false));
         check(LISTEN_OVERFLOW, ACK, Some(FOUND), false);

@@ -103,6 +103,8 @@ mod family_tests;
 #[cfg(test)]
 mod place_tests;
 #[cfg(test)]
+mod severity_tests;
+#[cfg(test)]
 mod spoiled_tests;
 #[cfg(test)]
 mod tests;

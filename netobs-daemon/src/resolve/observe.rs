@@ -68,11 +68,11 @@ pub fn observe(joined: &Joined, sources: &Sources<'_>) -> (Observation, Vec<u64>
         }
         JoinedKind::Reset(reset) => observation.reset = Some(resets::detail(reset, joined, sources)),
         JoinedKind::Flood(flood) => observation.flood = Some(resets::flood(flood)),
-        JoinedKind::Coalesced(Coalesced::Drops { .. }) => {
+        JoinedKind::Coalesced(Coalesced::Drops { location, .. }) => {
             if observation.kind == Kind::Mtu {
                 observation.mtu = Some(sizes::coalesced_drops(joined));
             }
-            observation.drop = reason.map(|reason| drops::coalesced(reason, joined.answered));
+            observation.drop = reason.map(|reason| drops::coalesced(reason, *location, joined, sources));
         }
         JoinedKind::Coalesced(Coalesced::Dns { .. }) => {}
         JoinedKind::Coalesced(Coalesced::Icmp { error, .. }) => {

@@ -7,6 +7,7 @@ use super::sizes::FORWARDING;
 use crate::event::headers::protocol::TCP;
 use crate::event::joined::{Coalesced, Joined, JoinedKind};
 use crate::event::observation::{DnsOutcome, Endpoint, Kind, Severity};
+use crate::event::tcp::segment;
 
 /// The kind that users filter by.
 pub fn kind(joined: &Joined, reason: Option<&str>) -> Kind {
@@ -46,13 +47,15 @@ pub fn severity(joined: &Joined, reason: Option<&str>, destination: &Endpoint, s
 
 /// Whether it is the drop of a segment that came when its connection needed it no more.
 fn late(joined: &Joined, reason: &str, sources: &Sources<'_>) -> bool {
-    let JoinedKind::Drop(drop) = &joined.kind else { return false };
-    let flags = drop.tcp_flags.filter(|_| joined.protocol() == Some(TCP));
-    flags.is_some_and(|flags| {
-        let location = sources.naming.symbol(drop.location);
-        let tells_overflow = sources.naming.has_drop_reason(LISTEN_OVERFLOW);
-        is_late(&Segment { reason, flags, location: location.as_deref(), tells_overflow })
-    })
+    let (class, location) = match &joined.kind {
+        JoinedKind::Drop(drop) if joined.protocol() == Some(TCP) => (drop.tcp_flags.map(segment::of), drop.location),
+        JoinedKind::Coalesced(Coalesced::Drops { segment, location, .. }) => (Some(*segment), *location),
+        _ => return false,
+    };
+    let Some(class) = class else { return false };
+    let location = sources.naming.symbol(location);
+    let tells_overflow = sources.naming.has_drop_reason(LISTEN_OVERFLOW);
+    is_late(&Segment { reason, class, location: location.as_deref(), tells_overflow })
 }
 
 /// Whether an end is on this node: the node itself, or a pod of it.

@@ -101,7 +101,11 @@ impl Naming for Cluster {
     }
 
     fn symbol(&self, address: u64) -> Option<String> {
-        (address == 1).then(|| "nft_do_chain".into())
+        match address {
+            1 => Some("nft_do_chain".into()),
+            2 => Some("tcp_v4_rcv".into()),
+            _ => None,
+        }
     }
 }
 
@@ -347,7 +351,7 @@ fn an_unasked_answer() {
 #[test]
 fn a_coalesced_burst() {
     let mut joined = dropped("10.0.0.1:4711", "10.0.0.2:5432", &[]);
-    joined.kind = JoinedKind::Coalesced(Coalesced::Drops { reason: 8, bytes: 1 });
+    joined.kind = JoinedKind::Coalesced(Coalesced::Drops { reason: 8, location: 0, segment: 0, bytes: 1 });
     (joined.context, joined.count) = (None, 12_345);
     let observation = observe_in(&joined, false);
     assert!(observation.coalesced && observation.points.is_empty());

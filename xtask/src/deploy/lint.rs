@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 
 use super::chart::{Rendered, VARIANTS};
-use super::{Deploy, output};
+use super::{Deploy, checkov, output};
 
 /// Oldest and newest Kubernetes that the manifests are for. The oldest is `kubeVersion` in `Chart.yaml`, and the oldest
 /// whose schemas the validator has.
@@ -16,7 +16,8 @@ pub fn chart(deploy: &Deploy<'_>) -> Result<()> {
     for variant in VARIANTS {
         output(deploy.tool("helm").args(["lint", "chart", "--strict", "--quiet"]).args(variant.arguments))?;
     }
-    yaml(deploy, &["chart/Chart.yaml", "chart/values.yaml", "chart/values-microk8s.yaml"].map(Path::new))
+    let files = ["chart/Chart.yaml", "chart/values.yaml", "chart/values-microk8s.yaml", checkov::ACCEPTED];
+    yaml(deploy, &files.map(Path::new))
 }
 
 /// What the chart renders.

@@ -13,6 +13,11 @@ const FILES: [(&str, &str); 2] = [
 ];
 const HEADER: &str = "# Rendered from deploy/chart by `cargo xtask manifests`; change the chart instead.\n";
 
+/// Names of the files.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    FILES.iter().map(|(file, _)| *file)
+}
+
 fn wanted(deploy: &Deploy<'_>, values: &str) -> Result<String> {
     Ok(format!("{HEADER}{}", chart::render(deploy, &["--set", values])?))
 }

@@ -2,6 +2,7 @@
 
 mod agree;
 mod chart;
+mod checkov;
 mod image;
 mod lint;
 mod manifest;
@@ -68,18 +69,24 @@ pub fn check(workspace: &Workspace, progress: &mut Progress) -> Result<()> {
         image::check(&deploy)?;
         unit::check(&deploy)?;
         agree::check(&deploy, &rendered)?;
-        refused::check(&deploy)
+        // One run of checkov for the files as they are and for spoilt ones.
+        let config = deploy.read(checkov::ACCEPTED)?;
+        let (accepted, files) = (checkov::accepted(&config)?, checkov::files(&deploy, &rendered));
+        let findings = checkov::run(&deploy, &[&files[..], &refused::spoil(&deploy)?].concat())?;
+        checkov::check(&accepted, &findings, &files)?;
+        refused::check(&deploy, &accepted, &findings)
     })
 }
 
 /// Installs what the checks need, where not all of the gate's set-up is wanted.
 pub fn prepare(workspace: &Workspace, progress: &mut Progress) -> Result<()> {
     apt::ensure(workspace, progress, packages::CHECK.to_vec())?;
-    python_tools::ensure(workspace, progress)
+    python_tools::ensure_linters(workspace, progress)?;
+    python_tools::ensure_checkov(workspace, progress)
 }
 
 /// Writes the plain manifests anew.
 pub fn bless(workspace: &Workspace, progress: &mut Progress) -> Result<()> {
-    python_tools::ensure(workspace, progress)?;
+    python_tools::ensure_linters(workspace, progress)?;
     progress.step("render the plain manifests of deploy/", false, || manifest::write(&Deploy::new(workspace)?))
 }

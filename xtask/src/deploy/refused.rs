@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 
+use super::checkov::{Accepted, Findings};
 use super::lint::KUBERNETES;
-use super::{Deploy, chart, image, lint, unit};
+use super::{Deploy, chart, checkov, image, lint, unit};
 
 /// A `PodMonitor` with nothing said of certificates.
 const MONITORED: &str = "metrics.network.enabled=true,metrics.podMonitor.enabled=true";
@@ -45,8 +46,27 @@ const VALUES: [(&[&str], &str); 16] = [
     (&["--set-string", "metrics.podMonitor.tlsConfig.insecureSkipVerify=yes"], "insecureSkipVerify"),
 ];
 
-/// Runs all of them.
-pub fn check(deploy: &Deploy<'_>) -> Result<()> {
+/// Weaknesses for checkov: the file, what is replaced in the default manifests by what, and the check that has to fail.
+const WEAK: [(&str, &str, &str, &str); 3] = [
+    ("privileged", "privileged: false", "privileged: true", "CKV_K8S_16"),
+    ("unconfined", "type: RuntimeDefault", "type: Unconfined", "CKV_K8S_31"),
+    ("writable", "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false", "CKV_K8S_22"),
+];
+/// A weak build file, and the check that has to fail.
+const WEAK_IMAGE: (&str, &str, &str) = ("Dockerfile.sudo", "FROM debian:13\nRUN sudo true\n", "CKV2_DOCKER_1");
+
+/// Writes what checkov has to refuse.
+pub fn spoil(deploy: &Deploy<'_>) -> Result<Vec<PathBuf>> {
+    let good = chart::render(deploy, &[])?;
+    let manifests = WEAK.iter().map(|(name, from, to, _)| {
+        ensure!(good.contains(from), "the default manifests have no {from:?} to spoil");
+        write(deploy, &format!("{name}.yaml"), &good.replace(from, to))
+    });
+    manifests.chain([write(deploy, WEAK_IMAGE.0, WEAK_IMAGE.1)]).collect()
+}
+
+/// Runs all of them; of checkov's findings (in the files of [`spoil`]) only the judgement is left.
+pub fn check(deploy: &Deploy<'_>, accepted: &[Accepted<'_>], findings: &Findings) -> Result<()> {
     for (arguments, said) in VALUES {
         expect(chart::render(deploy, arguments), said, &format!("helm template {}", arguments.join(" ")))?;
     }
@@ -62,6 +82,9 @@ pub fn check(deploy: &Deploy<'_>) -> Result<()> {
     lint::kubernetes(deploy, KUBERNETES[1], &[&newer])?;
     expect(lint::kubernetes(deploy, KUBERNETES[0], &[&newer]), "appArmorProfile", "a field that is too new")?;
 
+    for (file, id) in WEAK.iter().map(|(file, _, _, id)| (*file, *id)).chain([(WEAK_IMAGE.0, WEAK_IMAGE.2)]) {
+        expect(checkov::judge(accepted, findings, file), id, &format!("checkov's {file}"))?;
+    }
     let twice = write(deploy, "twice.yaml", "a: 1\na: 2\n")?;
     expect(lint::yaml(deploy, &[&twice]), "duplication", "a key given twice")?;
     let latest = write(deploy, "Dockerfile.latest", "FROM debian:latest\n")?;

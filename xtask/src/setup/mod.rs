@@ -24,7 +24,8 @@ pub fn prepare(workspace: &Workspace, progress: &mut Progress, purpose: Purpose)
     if purpose == Purpose::Check {
         cargo_tools::ensure(workspace, progress)?;
         promtool::ensure(workspace, progress)?;
-        python_tools::ensure(workspace, progress)?;
+        python_tools::ensure_linters(workspace, progress)?;
+        python_tools::ensure_checkov(workspace, progress)?;
     }
     Ok(toolchain)
 }

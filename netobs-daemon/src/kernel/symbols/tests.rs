@@ -40,19 +40,6 @@ fn addresses_find_their_function() {
 }
 
 #[test]
-fn an_address_of_which_half_is_known_is_completed() {
-    let symbols = parse("ffffffff81000000 T _text\nffffffffc0200000 t last\n").unwrap();
-    for address in [0xffff_ffff_8100_0000u64, 0xffff_ffff_c020_0010] {
-        assert_eq!(symbols.completed(netobs_common::record::by_location(address)), address);
-    }
-    // Across a boundary of 2 GiB, as on arm64.
-    let symbols = parse("ffffa0007f000000 T _text\nffffa00080200000 t last\n").unwrap();
-    for address in [0xffff_a000_7f00_0010u64, 0xffff_a000_8020_0010] {
-        assert_eq!(symbols.completed(netobs_common::record::by_location(address)), address);
-    }
-}
-
-#[test]
 fn hidden_and_empty_tables_say_so() {
     assert!(matches!(parse("0000000000000000 T _text\n"), Err(SymbolsError::Hidden)));
     assert!(matches!(parse("ffffffff81000000 d data\n"), Err(SymbolsError::Empty)));

@@ -125,8 +125,9 @@ impl Stage {
         let found = self.events(like)?;
         if found.len() != count {
             anyhow::bail!(
-                "{} events instead of {count} are like {like}; there are:\n{}",
+                "{} events instead of {count} are like {like}; the ledger of drops: {}; there are:\n{}",
                 found.len(),
+                self.ledger(&"drop".into())?,
                 self.tail(like)?
             );
         }

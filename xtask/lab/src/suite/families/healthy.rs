@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
+use crate::suite::json::drop_to;
 use crate::suite::traffic::{both, socket};
 use crate::suite::{Context, Outcome, Stage};
 use crate::{Place, Pod};
@@ -39,6 +40,36 @@ fn closed_by_server(from: &Place, server: &Place, at: SocketAddr) -> Result<()> 
     connection.client.shutdown(Shutdown::Write)?;
     ensure!(connection.server.read(&mut [0; 8])? == 0, "data after the end");
     Ok(())
+}
+
+/// How many connections a second's burst of them is: far more than drops are told one by one.
+const MANY: u64 = 400;
+
+/// A server that ends each connection itself, as of HTTP/1.0: the client's FIN comes to a socket in `TIME_WAIT`, which frees
+/// it as a drop without a reason. However many, nothing failed.
+pub fn many_closed_by_server(context: &Context) -> Result<Outcome> {
+    let stage = Stage::start(context)?;
+    let mut detail = Vec::new();
+    for at in both(&stage.db, 7003) {
+        let listener = stage.db.tcp_listener(at)?;
+        let connected = || {
+            let client = stage.client.tcp_connect(at, Duration::from_secs(2))?;
+            drop(listener.accept()?);
+            Ok(client)
+        };
+        let clients = (0..MANY).map(|_| connected()).collect::<Result<Vec<_>>>()?;
+        // Until each server's FIN is acknowledged: an answering FIN that comes with the acknowledgment is not late.
+        std::thread::sleep(Duration::from_millis(500));
+        drop(clients);
+        let mut late = drop_to("tcp", at);
+        late["severity"] = "info".into();
+        late["drop"] = json!({"reason": "NOT_SPECIFIED"});
+        let told = stage.told(&late, MANY)?;
+        let sums = told.iter().filter(|event| event["coalesced"] == true).count();
+        ensure!(sums > 0, "nothing was counted: {} events", told.len());
+        detail.push(format!("{MANY} late FINs to {at} = {} events + {sums} sums, all info", told.len() - sums));
+    }
+    stage.finish_settled(detail.join("; "))
 }
 
 /// A datagram of three fragments, and its echo of as many.

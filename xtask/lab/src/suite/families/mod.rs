@@ -39,7 +39,7 @@ macro_rules! families_cases {
                 rejected_while_open, forged_by_another_pod;
             once: each_reset_once_bridge, each_reset_once_host_routed, each_reset_once_stacked;
             flood: below_the_floor;
-            healthy: healthy_minute;
+            healthy: healthy_minute, many_closed_by_server;
             }
             alone {
             flood: storm_counts_exactly, storm_of_refusals, others_are_told_beside_a_storm;
