@@ -101,9 +101,11 @@ pub fn clsact_where_the_kernel_refuses_tcx(context: &Context) -> Result<Outcome>
     let mut stage = Stage::with(context, |daemon| daemon.refuse_links(libc::EINVAL))?;
     all_have_clsact(&stage, "the kernel refuses it (Invalid argument")?;
     names_are_seen(&stage, 1)?;
-    // The drop programs are no links; only the netfilter hook is not known on such a kernel.
+    // The drop programs are no links; without fentry and kprobes, only the netfilter hook is not known on such a kernel.
     forbid(&stage.node, "forward", "filter", &format!("udp dport {BLOCKED}"))?;
-    client_to_db(&stage, &json!({"drop": {"reason": "NETFILTER_DROP", "hook": null}}))?;
+    let walk = stage.feature("netfilter hooks")?["state"] == "degraded";
+    let hook = if walk { "FORWARD".into() } else { Value::Null };
+    client_to_db(&stage, &json!({"drop": {"reason": "NETFILTER_DROP", "hook": hook}}))?;
     ensure!(stage.daemon.terminate(8 * SECOND)?.success(), "its log: {}", stage.daemon.log());
     ensure!(all(&stage, true)?.is_empty(), "filters are left: {:?}", all(&stage, true)?);
     let daemon = Daemon::builder(&context.netobs).kubeconfig(stage.api.kubeconfig()).refuse_links(libc::EPERM);
