@@ -12,6 +12,7 @@ use crate::client::output::{OutputError, ignore_closed_pipe, stdout};
 use crate::client::render::clean;
 use crate::client::server::ServerArgs;
 use crate::http::status::{NodeStatus, Status};
+use crate::kernel::features::State;
 use crate::pipeline::LedgerView;
 
 /// Show what the daemon sees, what it does not see and why, and the loss ledger.
@@ -123,6 +124,15 @@ fn node_tables(text: &mut String, node: &NodeStatus) {
         .iter()
         .map(|hook| [hook.name.clone(), if hook.attached { "yes" } else { "NO" }.to_owned(), optional(&hook.detail)]);
     section(text, "Hooks", ["hook", "attached", "detail"], hooks);
+    let features = node.features.iter().map(|feature| {
+        let state = format!("{:?}", feature.state).to_lowercase();
+        let sentences = [("lost: ", &feature.lost), ("because: ", &feature.why), ("it takes: ", &feature.brings)];
+        let told = sentences.into_iter().filter(|_| feature.state != State::Works);
+        let told: Vec<_> =
+            told.filter_map(|(head, text)| text.as_ref().map(|text| format!("{head}{text}"))).collect();
+        [feature.name.clone(), state, optional(&feature.by), told.join("; ")]
+    });
+    section(text, "Features", ["feature", "state", "by", "what is lost, why, and what would bring it"], features);
     let interfaces = node.interfaces.iter().map(|one| {
         let attached = if one.attached.is_empty() { "NO".to_owned() } else { one.attached.join(", ") };
         [one.ifindex.to_string(), one.name.clone(), one.kind.clone(), attached, optional(&one.why_not)]

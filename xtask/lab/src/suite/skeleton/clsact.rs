@@ -195,7 +195,9 @@ pub fn clsact_sigkill_leaves_inert_filters(context: &Context) -> Result<Outcome>
         };
         let left: Vec<_> = names(&now).into_iter().filter(|name| names(&left_over).contains(name)).collect();
         ensure!(left.is_empty(), "stale filters are left: {left:?}");
-        ensure!(now.len() == if again_without_tcx { 16 } else { 0 }, "filters of the new start: {now:?}");
+        let by_tcx = stage.feature("interfaces")?["by"] == "tcx";
+        ensure!(!(again_without_tcx && by_tcx), "tcx is used in spite of --without tcx");
+        ensure!(now.len() == if by_tcx { 0 } else { 16 }, "filters of the new start: {now:?}");
         ensure!(all(&stage, false)? == foreign, "somebody's filters are {:?}", all(&stage, false)?);
     }
     names_are_seen(&stage, 1)?;
