@@ -61,8 +61,14 @@ fn remember<M: Memory>(state: &mut CpuState, skb: usize, hook_state: usize, numb
     let output = ifindex::<M>(hook_state, global!(OFFSETS.state_out));
     let point = trail::netfilter_point(number, input, output);
     let trail = trail::of(state, skb as u64);
-    if trail.packet == skb as u64 && follows(trail::last_hook(trail), u32::from(number), sparse) {
-        trail::add(trail, point);
+    let last = trail::last_hook(trail);
+    if trail.packet == skb as u64 && follows(last, u32::from(number), sparse) {
+        // Where a bridge has shown a packet to PREROUTING, the walk that IP begins ends at once (`ip_sabotage_in`,
+        // net/bridge/br_netfilter_hooks.c): programs in the hook do not see it, one at its beginning does.
+        let again = sparse && u32::from(number) == PREROUTING && trail::has(trail, hook::NETFILTER + PREROUTING);
+        if !again {
+            trail::add(trail, point);
+        }
     } else {
         trail::start(trail, skb as u64, kernel_digest::<M>(skb), point);
     }

@@ -51,6 +51,19 @@ pub fn last_hook(trail: &Trail) -> u32 {
     last_point(trail).hook
 }
 
+/// Whether the packet was met in this hook.
+#[inline(always)]
+pub fn has(trail: &Trail, hook: u32) -> bool {
+    let mut index = 0;
+    while index < TRAIL_POINTS {
+        if index < trail.length as usize && trail.points[index].hook == hook {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
+
 /// Where the packet was met last; all zero: nowhere.
 #[inline(always)]
 fn last_point(trail: &Trail) -> Point {

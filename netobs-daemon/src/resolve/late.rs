@@ -18,7 +18,13 @@ pub struct Segment<'a> {
     pub location: Option<&'a str>,
     /// Whether the running kernel has the reason [`LISTEN_OVERFLOW`].
     pub tells_overflow: bool,
+    /// Port that it went to.
+    pub port: Option<u16>,
 }
+
+/// Where Linux begins to take the ports of those who open connections from (`ip_local_port_range`,
+/// `Documentation/networking/ip-sysctl.rst`): a server there is rare.
+const EPHEMERAL: u16 = 32768;
 
 /// Functions that find a segment's socket, and that themselves drop what is for none of its own: segments to sockets in
 /// `TIME_WAIT` and to half open connections (`tcp_check_req`).
@@ -31,24 +37,25 @@ const DEMULTIPLEXERS: [&str; 2] = ["tcp_v4_rcv", "tcp_v6_rcv"];
 ///   `tcp_timewait_state_process` (`net/ipv4/tcp_minisocks.c`) made of it. A closed socket waits there for the other end's FIN
 ///   already (substate `FIN_WAIT2`), so this is where the FIN of a healthy connection ends when its opener closed first. Bare
 ///   ACKs come there as well (window updates), but on kernels that lack `TCP_LISTEN_OVERFLOW`, an ACK that a full listener
-///   refuses looks the same.
+///   refuses looks the same: there they are late only where the port is one that clients get.
 /// - `TCP_RFC7323_TW_PAWS`: an old duplicate for a socket in `TIME_WAIT`.
 /// - `TCP_RFC7323_PAWS` of an open connection (`tcp_validate_incoming`, `net/ipv4/tcp_input.c`): a duplicate that newer segments
 ///   have overtaken, for example because they were handled by another CPU; the sender gets an ACK for it. While a connection is
 ///   being opened (`tcp_check_req`, freed by `tcp_v4_rcv`), or where it is not known which of these it was, it may be the failure
 ///   that several clients behind one address make of each other's timestamps.
 pub fn is_late(late: &Segment<'_>) -> bool {
-    let Segment { reason, class, location, tells_overflow } = *late;
+    let Segment { reason, class, location, tells_overflow, port } = *late;
     if class == segment::SYN {
         return false;
     }
     // The compiler names copies of a function `tcp_validate_incoming.isra.0`.
     let function = location.map(|name| name.split('.').next().unwrap_or(name));
     let by_demultiplexer = function.map(|name| DEMULTIPLEXERS.contains(&name));
+    let no_handshake = tells_overflow || port.is_some_and(|port| port >= EPHEMERAL);
     match reason {
         "NO_SOCKET" => class == segment::RST,
         "NOT_SPECIFIED" if by_demultiplexer == Some(true) => {
-            matches!(class, segment::FIN | segment::RST) || class == segment::ACK && tells_overflow
+            matches!(class, segment::FIN | segment::RST) || class == segment::ACK && no_handshake
         }
         "TCP_RFC7323_TW_PAWS" => true,
         "TCP_RFC7323_PAWS" => by_demultiplexer == Some(false),
@@ -67,7 +74,7 @@ mod tests {
 
     fn check(reason: &str, flags: u8, location: Option<&str>, expected: bool) {
         for tells_overflow in [true, false] {
-            let late = Segment { reason, class: segment::of(flags), location, tells_overflow };
+            let late = Segment { reason, class: segment::of(flags), location, tells_overflow, port: Some(80) };
             assert_eq!(is_late(&late), expected, "{late:?}");
         }
     }
@@ -98,15 +105,16 @@ mod tests {
 
     #[test]
     fn a_bare_ack_where_a_full_listener_would_be_told() {
-        let ack = |tells_overflow| {
+        let ack = |tells_overflow, port| {
             is_late(&Segment {
                 reason: "NOT_SPECIFIED",
                 class: segment::of(ACK),
                 location: Some(FOUND),
                 tells_overflow,
+                port,
             })
         };
-        assert!(ack(true) && !ack(false));
+        assert!(ack(true, Some(80)) && !ack(false, Some(80)) && ack(false, Some(40_000)) && !ack(false, None));
         check(LISTEN_OVERFLOW, ACK, Some(FOUND), false);
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::event::headers::protocol::ICMPV6;
 use crate::event::joined::Reset;
 use crate::event::observation::ResetCause;
 use crate::event::raw::{RawSocket, SocketSide, is_group};
@@ -41,6 +42,10 @@ const ROUTINE: [&str; 17] = [
 /// Reasons that say nothing when the packet went to a group: nobody here had joined it.
 const NOBODY_JOINED: [&str; 4] = ["NOT_SPECIFIED", "NO_SOCKET", "IP_INVALID_DEST", "IP_INADDRERRORS"];
 
+/// What the node itself says to groups over an interface that is not up yet, or not any more, goes to a queue that takes nothing
+/// (`noop_qdisc`, `net/sched/sch_generic.c`): reports of group membership, solicitations.
+const NO_QUEUE_YET: &str = "QDISC_DROP";
+
 /// ICMP, for IPv4 and IPv6. With them `NO_SOCKET` comes from `ping_rcv` (`net/ipv4/ping.c`) alone: an echo reply for which there
 /// is no ping socket, freed after the raw socket of a ping that uses one had its copy.
 const ECHO: [u8; 2] = [1, 58];
@@ -49,6 +54,7 @@ const ECHO: [u8; 2] = [1, 58];
 pub fn is_routine(reason: &str, destination: Option<IpAddr>, protocol: Option<u8>) -> bool {
     ROUTINE.contains(&reason)
         || destination.is_some_and(is_group) && NOBODY_JOINED.contains(&reason)
+        || destination.is_some_and(is_group) && reason == NO_QUEUE_YET && protocol == Some(ICMPV6)
         || reason == "NO_SOCKET" && protocol.is_some_and(|protocol| ECHO.contains(&protocol))
 }
 
@@ -118,6 +124,9 @@ mod tests {
     fn healthy_traffic_is() {
         check("TCP_OLD_DATA", Some("10.1.0.2"), true);
         check("QUEUE_PURGE", None, true);
+        check("SKB_CONSUMED", Some("fd00::2"), true);
+        let report = |ip: &str, protocol| is_routine("QDISC_DROP", Some(ip.parse().unwrap()), Some(protocol));
+        assert!(report("ff02::16", 58) && !report("ff02::fb", 17) && !report("fd00::2", 58));
         check("NOT_SPECIFIED", Some("ff02::2"), true);
         check("NO_SOCKET", Some("255.255.255.255"), true);
     }

@@ -54,8 +54,9 @@ fn late(joined: &Joined, reason: &str, sources: &Sources<'_>) -> bool {
     };
     let Some(class) = class else { return false };
     let location = sources.naming.symbol(location);
+    let port = joined.tuple.and_then(|tuple| tuple.destination_port);
     let tells_overflow = sources.naming.has_drop_reason(LISTEN_OVERFLOW);
-    is_late(&Segment { reason, class, location: location.as_deref(), tells_overflow })
+    is_late(&Segment { reason, class, location: location.as_deref(), tells_overflow, port })
 }
 
 /// Whether an end is on this node: the node itself, or a pod of it.

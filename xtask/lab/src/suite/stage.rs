@@ -182,6 +182,18 @@ impl Stage {
         self.client().get_json("/v1/status")
     }
 
+    /// What the daemon says of a feature: cases promise what this kernel can, and never look at its version.
+    pub fn feature(&self, name: &str) -> Result<Value> {
+        let status = self.status()?;
+        let feature = status["features"].as_array().into_iter().flatten().find(|feature| feature["name"] == name);
+        feature.cloned().with_context(|| format!("the status has no feature {name:?}: {}", status["features"]))
+    }
+
+    /// Whether packets are met in netfilter's hooks by programs in the hooks themselves.
+    pub fn has_netfilter_links(&self) -> Result<bool> {
+        Ok(self.feature("netfilter hooks")?["by"] == "netfilter links")
+    }
+
     /// Asks for the status until it fits.
     pub fn status_when(&self, what: &str, within: Duration, fits: impl Fn(&Value) -> bool) -> Result<Value> {
         let end = Instant::now() + patience(within);
