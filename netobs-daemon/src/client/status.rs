@@ -128,8 +128,7 @@ fn node_tables(text: &mut String, node: &NodeStatus) {
         let state = format!("{:?}", feature.state).to_lowercase();
         let sentences = [("lost: ", &feature.lost), ("because: ", &feature.why), ("it takes: ", &feature.brings)];
         let told = sentences.into_iter().filter(|_| feature.state != State::Works);
-        let told: Vec<_> =
-            told.filter_map(|(head, text)| text.as_ref().map(|text| format!("{head}{text}"))).collect();
+        let told: Vec<_> = told.filter_map(|(head, text)| text.as_ref().map(|text| format!("{head}{text}"))).collect();
         [feature.name.clone(), state, optional(&feature.by), told.join("; ")]
     });
     section(text, "Features", ["feature", "state", "by", "what is lost, why, and what would bring it"], features);
