@@ -260,10 +260,9 @@ pub struct BucketKey {
     pub left_out: u8,
     /// For drops: one of [`crate::tcp::segment`]; else 0.
     pub segment: u8,
-    /// Zero.
-    pub padding: u32,
-    /// For drops: where the packets were freed from (`location` of the tracepoint); else 0.
-    pub location: u64,
+    /// For drops: where the packets were freed from (low half of `location` of the tracepoint: kernel code lies within 4 GiB of
+    /// itself, and the programs' stack has no room for more); else 0.
+    pub location: u32,
 }
 
 /// Bits of [`BucketKey::left_out`].
@@ -302,7 +301,7 @@ const _: () = {
     assert!(size_of::<DropRecord>() == 48 + 48 + 80 + 12 * DROP_POINTS + 16 + DROP_HEADERS);
     assert!(size_of::<DnsRecord>() == 96);
     assert!(size_of::<IcmpRecord>() == 96 + QUOTED);
-    assert!(size_of::<BucketKey>() == 64);
+    assert!(size_of::<BucketKey>() == 56);
     assert!(size_of::<Bucket>() == 40);
     // The kernel programs write both addresses, and both ports, as words.
     assert!(core::mem::offset_of!(DnsRecord, source).is_multiple_of(4));

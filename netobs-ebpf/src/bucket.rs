@@ -98,7 +98,6 @@ pub const EMPTY: BucketKey = BucketKey {
     response: 0,
     left_out: 0,
     segment: 0,
-    padding: 0,
     location: 0,
 };
 
@@ -128,15 +127,15 @@ fn bucket<const F: usize>(key: &mut BucketKey, now: u64) -> Option<*mut Bucket> 
         if let Some(bucket) = bucket_of(coarse, key, now) {
             return Some(bucket);
         }
-        *key = BucketKey {
-            kind: key.kind,
-            reason: key.reason,
-            response: key.response,
-            segment: key.segment,
-            location: key.location,
-            left_out: left_out::SOURCE | left_out::DESTINATION | left_out::PORT,
-            ..EMPTY
-        };
+        // What is not named stays. Field by field: a second key finds no room on the stack.
+        key.source = [0; 16];
+        key.destination = [0; 16];
+        key.netns = 0;
+        key.ifindex = 0;
+        key.destination_port = [0; 2];
+        key.protocol = 0;
+        key.ip_version = 0;
+        key.left_out = left_out::SOURCE | left_out::DESTINATION | left_out::PORT;
     }
     bucket_of(&BUCKETS_LAST, key, now)
 }

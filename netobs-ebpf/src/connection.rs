@@ -37,10 +37,16 @@ pub fn insert(addresses: &[u32; 8], ports: u32, version: u8, netns: u32) {
 /// Who opened the connection of a reset with these addresses and ports, and when (0: not known).
 #[inline(always)]
 pub fn opener(addresses: &[u32; 8], ports: u32, version: u8, netns: u32) -> (u8, u64) {
-    let netns = scope(addresses, version, netns);
-    let by_source = look_up(&ConnectionKey { addresses: *addresses, ports, netns });
-    let (addresses, ports) = headers::reversed(addresses, ports);
-    let by_destination = look_up(&ConnectionKey { addresses, ports, netns });
+    // One key, turned round in place: before Linux 6.13 a program and all that it calls share 512 bytes of stack.
+    let mut key = ConnectionKey { addresses: *addresses, ports, netns: scope(addresses, version, netns) };
+    let by_source = look_up(&key);
+    let mut index = 0;
+    while index < 4 {
+        key.addresses.swap(index, index + 4);
+        index += 1;
+    }
+    key.ports = ports.rotate_left(16);
+    let by_destination = look_up(&key);
     // Both where the same ports were used both ways, one after the other: the later one is meant.
     if by_source == 0 && by_destination == 0 {
         (opener::UNKNOWN, 0)

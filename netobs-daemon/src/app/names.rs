@@ -54,15 +54,20 @@ impl Names {
     /// The same of drops that were counted.
     pub fn conclude_of_many(&self, key: &mut BucketKey) {
         if key.kind == kind::DROP {
-            key.reason = self.concluded(key.reason, key.location, key.segment, None);
+            key.reason = self.concluded(key.reason, key.location.into(), key.segment, None);
         }
+    }
+
+    fn function(&self, address: u64) -> Option<&str> {
+        let symbols = self.symbols.as_ref()?;
+        symbols.name(symbols.completed(address))
     }
 
     fn concluded(&self, reason: u32, location: u64, segment: u8, hop_limit: Option<u8>) -> u32 {
         if reason != NO_REASON && reason != self.causes.unspecified() {
             return reason;
         }
-        let function = self.symbols.as_ref().and_then(|symbols| symbols.name(location));
+        let function = self.function(location);
         self.causes.conclude(&Dropped { function, segment, hop_limit })
     }
 }
@@ -85,6 +90,6 @@ impl Naming for Names {
     }
 
     fn symbol(&self, address: u64) -> Option<String> {
-        self.symbols.as_ref()?.name(address).map(str::to_owned)
+        self.function(address).map(str::to_owned)
     }
 }

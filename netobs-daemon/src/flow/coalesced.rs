@@ -39,7 +39,7 @@ pub fn joined(counted: &Counted) -> Option<Joined> {
     let (family, coalesced) = match key.kind {
         kind::DROP => {
             let BucketKey { reason, location, segment, .. } = key;
-            (family::DROP, Coalesced::Drops { reason, location, segment, bytes })
+            (family::DROP, Coalesced::Drops { reason, location: location.into(), segment, bytes })
         }
         kind::DNS => (family::DNS, Coalesced::Dns { response: key.response != 0, bytes }),
         kind::MTU => (family::MTU, Coalesced::Icmp { error: size_error(&key), bytes }),

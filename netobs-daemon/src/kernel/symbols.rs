@@ -110,6 +110,16 @@ impl Symbols {
         Some(&self.pool[self.names[index] as usize..self.names[index + 1] as usize])
     }
 
+    /// An address of kernel code of which only the low half may be known (`BucketKey::location`).
+    pub const fn completed(&self, address: u64) -> u64 {
+        const HALF: u64 = 1 << 32;
+        if address >= HALF || address == 0 {
+            return address;
+        }
+        let whole = self.base & !(HALF - 1) | address;
+        if whole < self.base { whole + HALF } else { whole }
+    }
+
     /// Functions in the table.
     pub fn len(&self) -> usize {
         self.starts.len()

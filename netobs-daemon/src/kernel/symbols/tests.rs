@@ -40,6 +40,22 @@ fn addresses_find_their_function() {
 }
 
 #[test]
+fn an_address_of_which_half_is_known_is_completed() {
+    // Also across a boundary of 4 GiB, as it may be on arm64.
+    for (text, addresses) in [
+        ("ffffffff81000000 T _text\nffffffffc0200000 t last\n", [0xffff_ffff_8100_0000u64, 0xffff_ffff_c020_0010]),
+        ("ffffa000ff000000 T _text\nffffa00100200000 t last\n", [0xffff_a000_ff00_0010, 0xffff_a001_0020_0010]),
+    ] {
+        let symbols = parse(text).unwrap();
+        for address in addresses {
+            assert_eq!(symbols.completed(address & 0xffff_ffff), address);
+            assert_eq!(symbols.completed(address), address);
+        }
+        assert_eq!(symbols.completed(0), 0, "not known");
+    }
+}
+
+#[test]
 fn hidden_and_empty_tables_say_so() {
     assert!(matches!(parse("0000000000000000 T _text\n"), Err(SymbolsError::Hidden)));
     assert!(matches!(parse("ffffffff81000000 d data\n"), Err(SymbolsError::Empty)));
