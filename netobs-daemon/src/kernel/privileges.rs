@@ -90,13 +90,11 @@ pub fn set_in(status: &str, line: &str) -> Option<u64> {
 
 /// Of each bit that is set; a number where the name is not known here.
 fn names(bits: u64) -> Vec<String> {
-    let known = CapabilitySet::all();
-    let set = (0..u64::BITS).map(|bit| 1 << bit).filter(|bit| bits & bit != 0);
-    set.map(|bit| match CapabilitySet::from_bits(bit).filter(|one| known.contains(*one)) {
-        Some(one) => one.iter_names().map(|(name, _)| name.to_owned()).collect(),
-        None => bit.trailing_zeros().to_string(),
-    })
-    .collect()
+    let name = |bit: u32| {
+        let known = CapabilitySet::from_bits_retain(1 << bit).iter_names().next();
+        known.map_or_else(|| bit.to_string(), |(name, _)| name.to_owned())
+    };
+    (0..u64::BITS).filter(|bit| bits >> bit & 1 == 1).map(name).collect()
 }
 
 #[cfg(test)]
