@@ -64,6 +64,7 @@ pub enum ByNetfilter {
 
 /// What was found out when the programs were loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is the answer to a question of its own")]
 pub struct Probed {
     /// `skb:kfree_skb`.
     pub kfree_skb: AtTracepoint,
