@@ -39,7 +39,7 @@ const fn rule(function: &'static str, reason: &'static str) -> Rule {
 }
 
 /// Read from Linux 5.10 and 6.1.
-const RULES: [Rule; 24] = [
+const RULES: [Rule; 25] = [
     // net/netfilter/core.c: a verdict NF_DROP.
     rule("nf_hook_slow", "NETFILTER_DROP"),
     // net/ipv4/udp.c, net/ipv6/udp.c: no socket; also a wrong checksum, and a policy's refusal.
@@ -67,6 +67,8 @@ const RULES: [Rule; 24] = [
     rule("ip_expire", "FRAG_REASM_TIMEOUT"),
     rule("ip6_frag_expire", "FRAG_REASM_TIMEOUT"),
     rule("inet_frag_rbtree_purge", "FRAG_REASM_TIMEOUT"),
+    // net/ipv6/netfilter/nf_conntrack_reasm.c.
+    rule("nf_ct_frag6_expire", "FRAG_REASM_TIMEOUT"),
     // net/core/stream.c, net/ipv4/af_inet.c, net/core/skbuff.c: what its owner left unread in a socket that is closed; TCP's last
     // FIN is among it, always.
     rule("sk_stream_kill_queues", "QUEUE_PURGE"),
