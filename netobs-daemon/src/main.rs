@@ -26,6 +26,8 @@ enum Command {
     Observe(Box<client::ObserveArgs>),
     /// Show what the daemon on this node sees, and what it does not see and why.
     Status(client::StatusArgs),
+    /// Show what this kernel lets the daemon do, what is lost where it does not, and why.
+    Check(Box<client::CheckArgs>),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Command::Run(args) => daemon(*args),
         Command::Observe(args) => block_on(client::observe(&args), || ()),
         Command::Status(args) => block_on(client::status(&args), || ()),
+        Command::Check(args) => return check(*args).unwrap_or_else(|error| fail(&error)),
     };
     result.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
 }
@@ -43,6 +46,11 @@ fn daemon(args: RunArgs) -> Result<()> {
     let config = Config::try_from(args)?;
     let privileges = app::privileges(&config);
     block_on(app::run(config, privileges), move || privileges.keep_for(Duty::Worker))
+}
+
+fn check(args: client::CheckArgs) -> Result<ExitCode> {
+    let checked = app::check(&Config::try_from(args.run)?);
+    client::check::show(&checked, args.output)
 }
 
 /// Runs to the end. `on_thread` is called in each thread of the runtime but this one.

@@ -1,6 +1,7 @@
 //! Wires the stages: build, run, drain.
 
 mod attach;
+mod check;
 mod classifier_hooks;
 mod names;
 mod netfilter;
@@ -16,6 +17,8 @@ use anyhow::{Context as _, Result, bail};
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+pub use check::check;
 
 use crate::bpf::lookups_need_capability;
 use crate::cluster;
@@ -37,7 +40,7 @@ pub fn privileges(config: &Config) -> Privileges {
 
 /// Runs the daemon until SIGTERM or SIGINT.
 pub async fn run(config: Config, privileges: Privileges) -> Result<()> {
-    let preflight = check(&config)?;
+    let preflight = may_run(&config)?;
     let shutdown = CancellationToken::new();
     // From here on a signal ends the daemon in good order.
     let mut signals = Signals::new()?;
@@ -64,9 +67,6 @@ pub async fn run(config: Config, privileges: Privileges) -> Result<()> {
     let cluster = Arc::new(cluster);
 
     let programs = programs::load(&config, &facts, own_netns)?;
-    for line in programs.hooks.iter().filter(|hook| !hook.attached) {
-        tracing::warn!(hook = line.name, reason = line.detail, "not attached");
-    }
     let names = names::Names::new(facts.reasons, facts.reset_reasons, programs.first_hooks);
     let shared = status::Shared::new(
         &config,
@@ -156,7 +156,7 @@ fn publisher(node: &str, ledger: &Arc<Ledger>) -> Result<Arc<Publisher>> {
 }
 
 /// Refuses to run without what the daemon is useless without, and warns of the rest.
-fn check(config: &Config) -> Result<Preflight> {
+fn may_run(config: &Config) -> Result<Preflight> {
     let preflight = Preflight::run(config.btf.is_some());
     for missing in &preflight.missing {
         if missing.fatal {

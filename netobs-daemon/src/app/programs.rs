@@ -229,6 +229,9 @@ pub fn load(config: &Config, facts: &Facts, own_netns: u32) -> Result<Programs> 
         hooks: Mutex::new(Hooks { tracepoints, netfilter }),
         _object: loaded.ebpf,
     });
+    for line in hooks.iter().filter(|hook| !hook.attached) {
+        tracing::warn!(hook = line.name, reason = line.detail, "not attached");
+    }
     Ok(Programs { classifiers, scope, rings, buckets, kernel, logger, hooks, map_bytes, first_hooks, probed })
 }
 

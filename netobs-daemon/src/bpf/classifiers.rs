@@ -180,6 +180,11 @@ impl Classifiers {
         })
     }
 
+    /// Attaches to an interface by tcx and detaches again; whether that can be done.
+    pub fn try_tcx(&self, ifindex: u32, placement: Placement) -> io::Result<()> {
+        self.by_tcx(ifindex, placement).map_or(Ok(()), |holds| holds.map(drop))
+    }
+
     fn by_clsact(&mut self, ifindex: u32, placement: Placement) -> io::Result<[Hold; 2]> {
         let clsact = match &mut self.clsact {
             Some(clsact) => clsact,

@@ -146,7 +146,9 @@ pub enum ProgramError {
 /// The error and what caused it, without the verifier's instruction listing.
 fn with_sources(error: &aya::programs::ProgramError) -> String {
     if let aya::programs::ProgramError::LoadError { io_error, verifier_log } = error {
-        return format!("{io_error}; verifier: {}", verifier::reason(&verifier_log.to_string()));
+        let reason = verifier::reason(&verifier_log.to_string());
+        // Who is not allowed to load has no log.
+        return if reason.is_empty() { io_error.to_string() } else { format!("{io_error}; verifier: {reason}") };
     }
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);

@@ -5,14 +5,14 @@ use std::io::Write as _;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use comfy_table::{ContentArrangement, Table, presets};
 
+use crate::client::check::features;
 use crate::client::connect::{get, read};
 use crate::client::output::{OutputError, ignore_closed_pipe, stdout};
 use crate::client::render::clean;
 use crate::client::server::ServerArgs;
+use crate::client::tables::section;
 use crate::http::status::{NodeStatus, Status};
-use crate::kernel::features::State;
 use crate::pipeline::LedgerView;
 
 /// Show what the daemon sees, what it does not see and why, and the loss ledger.
@@ -124,14 +124,7 @@ fn node_tables(text: &mut String, node: &NodeStatus) {
         .iter()
         .map(|hook| [hook.name.clone(), if hook.attached { "yes" } else { "NO" }.to_owned(), optional(&hook.detail)]);
     section(text, "Hooks", ["hook", "attached", "detail"], hooks);
-    let features = node.features.iter().map(|feature| {
-        let state = format!("{:?}", feature.state).to_lowercase();
-        let sentences = [("lost: ", &feature.lost), ("because: ", &feature.why), ("it takes: ", &feature.brings)];
-        let told = sentences.into_iter().filter(|_| feature.state != State::Works);
-        let told: Vec<_> = told.filter_map(|(head, text)| text.as_ref().map(|text| format!("{head}{text}"))).collect();
-        [feature.name.clone(), state, optional(&feature.by), told.join("; ")]
-    });
-    section(text, "Features", ["feature", "state", "by", "what is lost, why, and what would bring it"], features);
+    features(text, &node.features);
     let interfaces = node.interfaces.iter().map(|one| {
         let attached = if one.attached.is_empty() { "NO".to_owned() } else { one.attached.join(", ") };
         [one.ifindex.to_string(), one.name.clone(), one.kind.clone(), attached, optional(&one.why_not)]
@@ -172,19 +165,5 @@ fn ledger_tables(text: &mut String, ledger: &LedgerView) {
     }
     if let Some(error) = &ledger.last_undecodable {
         let _ = writeln!(text, "Last record that was not understood: {}", clean(error));
-    }
-}
-
-fn section<const N: usize>(text: &mut String, title: &str, header: [&str; N], rows: impl Iterator<Item = [String; N]>) {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(header.map(str::to_uppercase));
-    for row in rows {
-        table.add_row(row.map(|cell| clean(&cell)));
-    }
-    if table.is_empty() {
-        let _ = writeln!(text, "\n{title}: none");
-    } else {
-        let _ = writeln!(text, "\n{title}\n{}", table.trim_fmt());
     }
 }

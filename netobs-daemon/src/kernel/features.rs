@@ -38,6 +38,27 @@ pub struct Feature {
     pub brings: Option<String>,
 }
 
+/// What `netobs check` finds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Checked {
+    /// Version of netobs.
+    pub version: String,
+    /// Kernel release, as `uname -r`.
+    pub kernel: String,
+    /// Why the daemon cannot run here; then nothing else was found out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cannot_run: Option<String>,
+    /// As in `/v1/status`.
+    pub features: Vec<Feature>,
+}
+
+impl Checked {
+    /// Whether nothing is lost.
+    pub fn all_works(&self) -> bool {
+        self.cannot_run.is_none() && self.features.iter().all(|feature| feature.state == State::Works)
+    }
+}
+
 /// What became of a program at a tracepoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AtTracepoint {
@@ -109,8 +130,23 @@ pub fn judge(probed: &Probed) -> Vec<Feature> {
     features.push(tracepoint("reset receivers", &probed.receive_reset, receivers));
     let openers = "who opened a connection in a pod's own loopback is not known";
     features.push(tracepoint("loopback openers", &probed.set_state, openers));
-    features
+    features.into_iter().map(unless_switched_off).collect()
 }
+
+/// What was switched off comes back otherwise than what the kernel lacks.
+fn unless_switched_off(mut feature: Feature) -> Feature {
+    let switch = feature.why.as_deref().and_then(|why| {
+        let (_, rest) = why.split_once(SWITCH)?;
+        rest.split([':', ';', ',', ' ']).next()
+    });
+    if let Some(name) = switch.filter(|_| feature.state != State::Works) {
+        feature.brings = Some(format!("leaving out {SWITCH}{name}"));
+    }
+    feature
+}
+
+/// The option that switches a feature off.
+const SWITCH: &str = "--without ";
 
 /// How classifiers are attached. `wanted`: tcx is not switched off; `refusal`: why the kernel last refused it.
 pub fn interfaces(wanted: bool, tcx: usize, clsact: usize, refusal: Option<&str>) -> Feature {
@@ -123,7 +159,7 @@ pub fn interfaces(wanted: bool, tcx: usize, clsact: usize, refusal: Option<&str>
     if clsact == 0 {
         return feature;
     }
-    Feature {
+    unless_switched_off(Feature {
         state: State::Degraded,
         lost: Some(
             "what another program's filter takes before ours, and what a new interface carries in its first 5 s, is not seen"
@@ -132,7 +168,7 @@ pub fn interfaces(wanted: bool, tcx: usize, clsact: usize, refusal: Option<&str>
         why: Some(refusal.unwrap_or("tcx is switched off by --without tcx").to_owned()),
         brings: Some("Linux 6.6 or later".to_owned()),
         ..feature
-    }
+    })
 }
 
 const BTF: &str = "a kernel built with CONFIG_DEBUG_INFO_BTF and CONFIG_BPF_EVENTS; CAP_BPF and CAP_PERFMON";

@@ -112,3 +112,14 @@ fn how_classifiers_are_attached() {
     check(false, 0, 4, "clsact", State::Degraded);
     check(false, 0, 0, "clsact", State::Works);
 }
+
+#[test]
+fn what_is_switched_off_comes_back_by_leaving_the_option_out() {
+    let why = "switched off by --without netfilter; kprobe: no such file".to_owned();
+    let features = judge(&Probed { netfilter: ByNetfilter::Missing(why), ..everything() });
+    let hooks = features.iter().find(|feature| feature.name == "netfilter hooks").unwrap();
+    assert_eq!(hooks.brings.as_deref(), Some("leaving out --without netfilter"));
+    let by_filters = interfaces(false, 0, 3, None);
+    assert_eq!(by_filters.brings.as_deref(), Some("leaving out --without tcx"));
+    assert_eq!(interfaces(true, 0, 3, Some("EINVAL")).brings.as_deref(), Some("Linux 6.6 or later"));
+}
