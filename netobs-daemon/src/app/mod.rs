@@ -68,13 +68,11 @@ pub async fn run(config: Config, privileges: Privileges) -> Result<()> {
 
     let programs = programs::load(&config, &facts, own_netns)?;
     let names = names::Names::new(facts.reasons, facts.reset_reasons, programs.first_hooks);
-    let reasons = DropReasons::new(|name| names.reason(name));
-    let probed = Probed { functions: names.has_functions(), ..programs.probed };
     let shared = status::Shared::new(
         &config,
         preflight.release,
         programs.hooks,
-        features::judge(&probed),
+        features::judge(&Probed { functions: names.has_functions(), ..programs.probed }),
         programs.map_bytes,
         net.reader(),
         Arc::clone(&cluster),
@@ -100,10 +98,10 @@ pub async fn run(config: Config, privileges: Privileges) -> Result<()> {
         publisher: Arc::clone(&publisher),
         places: net.reader(),
         cluster: Arc::clone(&cluster),
+        reasons: DropReasons::new(|name| names.reason(name)),
         names,
         node: node.clone(),
         limits: config.flow,
-        reasons,
         floods: FloodLimits { floor: config.flood_floor, ..FloodLimits::default() },
         shared: Arc::clone(&shared),
         privileges,

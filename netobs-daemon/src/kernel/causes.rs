@@ -39,7 +39,7 @@ const fn rule(function: &'static str, reason: &'static str) -> Rule {
 }
 
 /// Read from Linux 5.10 and 6.1.
-const RULES: [Rule; 22] = [
+const RULES: [Rule; 25] = [
     // net/netfilter/core.c: a verdict NF_DROP.
     rule("nf_hook_slow", "NETFILTER_DROP"),
     // net/ipv4/udp.c, net/ipv6/udp.c: no socket; also a wrong checksum, and a policy's refusal.
@@ -53,6 +53,9 @@ const RULES: [Rule; 22] = [
     // net/ipv4/ip_forward.c, net/ipv6/ip6_output.c: `too_many_hops`.
     Rule { function: "ip_forward", reason: "IP_INHDR", told: "IP_INHDR", when: When::LastHop },
     Rule { function: "ip6_forward", reason: "IP_INHDR", told: "IP_INHDR", when: When::LastHop },
+    // net/ipv4/ip_input.c, net/ipv6/ip6_input.c: what a bridge floods, for another host; also headers that are wrong.
+    rule("ip_rcv_core", "OTHERHOST"),
+    rule("ip6_rcv_core", "OTHERHOST"),
     // net/ipv6/route.c: nothing else comes there.
     rule("ip6_pkt_drop", "IP_INNOROUTES"),
     rule("ip6_pkt_discard", "IP_INNOROUTES"),
@@ -64,6 +67,8 @@ const RULES: [Rule; 22] = [
     rule("ip_expire", "FRAG_REASM_TIMEOUT"),
     rule("ip6_frag_expire", "FRAG_REASM_TIMEOUT"),
     rule("inet_frag_rbtree_purge", "FRAG_REASM_TIMEOUT"),
+    // net/ipv6/netfilter/nf_conntrack_reasm.c.
+    rule("nf_ct_frag6_expire", "FRAG_REASM_TIMEOUT"),
     // net/core/stream.c, net/ipv4/af_inet.c, net/core/skbuff.c: what its owner left unread in a socket that is closed; TCP's last
     // FIN is among it, always.
     rule("sk_stream_kill_queues", "QUEUE_PURGE"),
@@ -163,6 +168,7 @@ mod tests {
             ("sk_stream_kill_queues", "QUEUE_PURGE"),
             ("ip_expire", "FRAG_REASM_TIMEOUT"),
             ("ip6_pkt_drop", "IP_INNOROUTES"),
+            ("ip6_rcv_core", "OTHERHOST"),
             ("ip_rcv_finish_core", "NOT_SPECIFIED"),
         ] {
             assert_eq!(name(&[], &at(function)), expected, "{function}");

@@ -37,7 +37,19 @@ pub fn with_conntrack(base: &Arc<Btf>) -> Result<Found, BtfError> {
 
 /// Looks every field up in one BTF (and its base).
 pub fn read(btf: &Btf) -> Offsets {
-    Offsets::fill(|structure, member| btf.member_offset(structure, member))
+    let mut offsets = Offsets::fill(|structure, member| btf.member_offset(structure, member));
+    if offsets.dev_priv == ABSENT {
+        offsets.dev_priv = private_data(btf).unwrap_or(ABSENT);
+    }
+    offsets
+}
+
+/// Where an interface's own data lies on kernels where no member says it (before 6.10): right behind `struct net_device`,
+/// aligned (`netdev_priv`, `include/linux/netdevice.h`).
+fn private_data(btf: &Btf) -> Option<u32> {
+    /// `NETDEV_ALIGN`.
+    const ALIGN: u32 = 32;
+    btf.structure_size("net_device")?.checked_next_multiple_of(ALIGN)
 }
 
 /// Names of the fields that were not found.

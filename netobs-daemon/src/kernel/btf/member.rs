@@ -34,6 +34,11 @@ impl Btf {
         )
     }
 
+    /// Bytes of a structure; `None` if there is none of that name.
+    pub fn structure_size(&self, structure: &str) -> Option<u32> {
+        self.find(structure, |kind| kind == Kind::Struct).next().map(|(_, record)| record.size_or_type)
+    }
+
     fn walk<'b>(&'b self, mut owner: &'b Btf, mut record: Record, steps: &[Step<'_>]) -> Option<u32> {
         let mut bytes = 0u32;
         for (position, step) in steps.iter().enumerate() {

@@ -23,6 +23,7 @@ fn members() {
     check(&btf, "outer", "last", Some(44));
     check(&btf, "outer_t", "last", Some(44));
     check(&btf, "grid", "cells[2][1].b", Some(44));
+    assert_eq!((btf.structure_size("grid"), btf.structure_size("none")), (Some(48), None));
     for (structure, path) in [
         ("outer", "bit"),
         ("outer", "none"),

@@ -44,7 +44,9 @@ fn offsets_agree_with_a_c_compiler() {
     let mut ours = BTreeMap::new();
     found.offsets.for_each(|structure, member, offset| {
         // conntrack's types are in a BTF of their own where it is a module.
-        if offset != ABSENT && code.contains(&format!("struct {structure} {{")) {
+        // Before Linux 6.10 it is no member, but where the structure ends.
+        let is_member = member != "priv" || code.contains(" priv[0];");
+        if offset != ABSENT && is_member && code.contains(&format!("struct {structure} {{")) {
             let name = format!("{structure}.{member}");
             let _ = writeln!(code, r#"printf("{name} %lu\n", __builtin_offsetof(struct {structure}, {member}));"#);
             ours.insert(name, offset.to_string());

@@ -67,6 +67,12 @@ pub fn one_between(stage: &Stage, like: &Value, from: &Pod, to: &Pod, mtu: &Valu
 pub fn one_reset(stage: &Stage, like: &Value, ends: [Value; 2], detail: &Value) -> Result<Value> {
     let event = stage.one(like)?;
     let [source, destination] = ends;
+    let mut detail = detail.clone();
+    if stage.feature("reset reasons")?["state"] != "works"
+        && let Some(reason) = detail.get_mut("reason")
+    {
+        *reason = Value::Null;
+    }
     must(
         &event,
         &json!({
