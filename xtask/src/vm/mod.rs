@@ -10,6 +10,7 @@ mod choice;
 mod command;
 mod cpio;
 mod disk;
+mod features;
 mod index;
 mod kernel;
 mod modules;
@@ -81,7 +82,8 @@ pub struct Options {
     /// The same of its security updates
     #[arg(long, value_name = "URL", requires = "mirror")]
     security_mirror: Option<String>,
-    /// `lab SUITE`, with further arguments of `netobs-lab lab`, or `exec PROGRAM ARGUMENTS`
+    /// `lab SUITE`, with further arguments of `netobs-lab lab`; `features`: what works on the kernel (with `--all` written into
+    /// docs/kernels.md); or `exec PROGRAM ARGUMENTS`
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
 }
@@ -101,13 +103,18 @@ pub fn run(workspace: &Workspace, progress: &mut Progress, options: &Options) ->
     let folder = workspace.target.join("vm");
     let disk = command::disk(workspace, &folder, &script, options.release)?;
     let mut reports = Vec::new();
+    let mut seen = Vec::new();
     for (wanted, kernel) in kernels {
         // One kernel that cannot be had or started must not hide what the others say.
         let report = kernel
             .and_then(|kernel| one(workspace, options, &root, (wanted, &kernel), disk.clone()))
             .unwrap_or_else(|error| Report::not_run(wanted, &format!("{error:#}")));
         println!("{}", report.line());
+        seen.extend(report.features().map(|features| (report.name().to_owned(), features)));
         reports.push(report);
+    }
+    if options.all && options.command == [command::FEATURES] && seen.len() == reports.len() {
+        features::write(workspace, &seen)?;
     }
     let count = report::print(&reports);
     if count.failed == 0 && count.false_alarms == 0 {

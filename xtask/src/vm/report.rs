@@ -2,6 +2,7 @@
 
 use crate::progress::seconds;
 use crate::vm::choice::Wanted;
+use crate::vm::features::{self, Seen};
 use crate::vm::kernel::Ready;
 use crate::vm::verdict::{self, Count, End};
 use crate::vm::watch::Ran;
@@ -11,6 +12,8 @@ use crate::vm::watch::Ran;
 pub struct Report {
     name: String,
     count: Count,
+    /// What the command said.
+    text: String,
     /// What there is to say besides, in the order in which it matters.
     notes: Vec<String>,
 }
@@ -32,13 +35,23 @@ impl Report {
             None => format!("{}, never started", seconds(ran.took)),
         });
         notes.push(logs.to_owned());
-        Self { name: format!("{wanted} ({})", kernel.release), count: Count::of(&text, &ran.end), notes }
+        Self { name: format!("{wanted} ({})", kernel.release), count: Count::of(&text, &ran.end), text, notes }
     }
 
     /// Of a kernel on which nothing could be run.
     pub fn not_run(wanted: &Wanted, why: &str) -> Self {
         let count = Count { failed: 1, ..Count::default() };
-        Self { name: wanted.to_string(), count, notes: vec![format!("not run: {why}")] }
+        Self { name: wanted.to_string(), count, text: String::new(), notes: vec![format!("not run: {why}")] }
+    }
+
+    /// The kernel's, as it was wanted and as it is.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The features of the kernel, if the command told them.
+    pub fn features(&self) -> Option<Vec<Seen>> {
+        features::read(&self.text)
     }
 
     /// Its line.
