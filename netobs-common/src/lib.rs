@@ -17,6 +17,9 @@ pub mod trail;
 /// refuses a record that does.
 pub const ABI_VERSION: u16 = 4;
 
+/// Interface index of the loopback in every network namespace (`LOOPBACK_IFINDEX`, `include/net/flow.h`).
+pub const LOOPBACK: u32 = 1;
+
 /// Names of maps and programs, as they stand in the object.
 pub mod names {
     /// Ring of [`crate::record::DropRecord`]s.

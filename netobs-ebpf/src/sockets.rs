@@ -2,11 +2,11 @@
 //! except for a reset that stays in a pod's own loopback, which nobody else sees.
 
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
-use netobs_common::ABI_VERSION;
 use netobs_common::counters::{family::SOCKET, hook::TCP_RESET};
 use netobs_common::record::{BucketKey, Header, SocketRecord, kind, opener, side};
 use netobs_common::tcp::flag;
 use netobs_common::trail::CpuState;
+use netobs_common::{ABI_VERSION, LOOPBACK};
 
 use crate::arguments::Arguments;
 use crate::globals::global;
@@ -20,8 +20,6 @@ use crate::{atomic, bucket, connection, emit, scope};
 const ESTABLISHED: u32 = 1;
 const SYN_SENT: u32 = 2;
 const SYN_RECV: u32 = 3;
-/// Interface index of the loopback in every namespace (`LOOPBACK_IFINDEX`, `include/net/flow.h`).
-const LOOPBACK: u32 = 1;
 /// `AF_INET`, `AF_INET6`.
 const INET: u8 = 2;
 const INET6: u8 = 10;

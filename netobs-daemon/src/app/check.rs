@@ -2,6 +2,7 @@
 //! does it, told, and detached. Nothing stays.
 
 use anyhow::{Context as _, Result};
+use netobs_common::LOOPBACK;
 
 use super::{names, programs};
 use crate::bpf::classifiers::Placement;
@@ -10,9 +11,6 @@ use crate::kernel::facts::Facts;
 use crate::kernel::features::{self, Checked, Feature, Probed};
 use crate::kernel::preflight::Preflight;
 use crate::kernel::scope;
-
-/// Index of the loopback interface: the first of every network namespace.
-const LOOPBACK: u32 = 1;
 
 /// Finds out.
 pub fn check(config: &Config) -> Checked {

@@ -15,10 +15,12 @@ pub struct Seen<'a> {
     pub receiver: Option<&'a RawSocket>,
     /// A rule dropped the packet that it answers.
     pub rejected: bool,
+    /// The flags of the segment that it answers, where that was dropped for want of a socket with its connection.
+    pub unmet_flags: Option<u8>,
 }
 
-/// The strongest evidence counts: the rule's drop, then what the sending side says, then the receiving side, then the
-/// packet itself.
+/// The strongest evidence counts: the rule's drop, then what the sending side says, then the drop of the segment that met no
+/// socket (all that kernels before 6.10 say of it), then the receiving side, then the packet itself.
 ///
 /// Of a reset from afar there is nothing but the packet, and often not even a socket that receives it here. One with ACK and
 /// a sequence number is what a stack sends that gives a connection up (`tcp_send_active_reset`, `net/ipv4/tcp_output.c`), so it
@@ -30,6 +32,9 @@ pub fn cause(seen: &Seen<'_>) -> ResetCause {
     }
     if let Some(cause) = seen.sender.and_then(|sender| by_sender(sender, seen.packet)) {
         return cause;
+    }
+    if let Some(flags) = seen.unmet_flags {
+        return if opens(flags) { ResetCause::Refused } else { ResetCause::NoConnection };
     }
     if let Some(receiver) = seen.receiver.and_then(|receiver| receiver.state) {
         return if receiver == state::SYN_SENT { ResetCause::Refused } else { ResetCause::Aborted };
@@ -49,7 +54,7 @@ fn by_sender(sender: &RawSocket, packet: Option<&RawReset>) -> Option<ResetCause
         return Some(ResetCause::Aborted);
     }
     let to_syn = match sender.trigger_flags {
-        Some(flags) => Some(flags & (flag::SYN | flag::ACK) == flag::SYN),
+        Some(flags) => Some(opens(flags)),
         None => packet.map(answers_syn),
     };
     match (to_syn, sender.state) {
@@ -59,6 +64,11 @@ fn by_sender(sender: &RawSocket, packet: Option<&RawReset>) -> Option<ResetCause
         (_, Some(_)) => Some(ResetCause::Aborted),
         (None, None) => None,
     }
+}
+
+/// Whether a segment with these flags asks for a connection.
+fn opens(flags: u8) -> bool {
+    flags & (flag::SYN | flag::ACK) == flag::SYN
 }
 
 /// RFC 9293 section 3.5.2, group 1: a reset that answers a segment without ACK acknowledges it, and has sequence number 0.
@@ -133,8 +143,8 @@ mod tests {
     }
 
     fn check(packet: Option<RawReset>, sender: Option<RawSocket>, receiver: Option<RawSocket>, expected: ResetCause) {
-        let seen =
-            Seen { packet: packet.as_ref(), sender: sender.as_ref(), receiver: receiver.as_ref(), rejected: false };
+        let (packet, sender, receiver) = (packet.as_ref(), sender.as_ref(), receiver.as_ref());
+        let seen = Seen { packet, sender, receiver, ..Seen::default() };
         assert_eq!(cause(&seen), expected, "{seen:?}");
         assert_eq!(cause(&Seen { rejected: true, ..seen }), Rejected);
     }
@@ -174,6 +184,21 @@ mod tests {
         check(packet(0, 5), None, socket(Received, Some(SYN_SENT), None), Refused);
         check(packet(ACK, 0), None, socket(Received, Some(ESTABLISHED), None), Aborted);
         check(None, None, socket(Received, Some(ESTABLISHED), None), Aborted);
+    }
+
+    #[test]
+    fn by_the_segment_that_met_no_socket() {
+        let check = |sender: Option<RawSocket>, flags, expected| {
+            let (packet, receiver) = (packet(0, 5), socket(Received, Some(ESTABLISHED), None));
+            let (packet, sender, receiver) = (packet.as_ref(), sender.as_ref(), receiver.as_ref());
+            let seen = Seen { packet, sender, receiver, unmet_flags: Some(flags), rejected: false };
+            assert_eq!(cause(&seen), expected, "{seen:?}");
+        };
+        check(None, ACK, NoConnection);
+        check(None, SYN | ACK, NoConnection);
+        check(None, SYN, Refused);
+        // A socket's own word is better.
+        check(socket(Answered, Some(ESTABLISHED), Some(ACK)), ACK, Aborted);
     }
 
     #[test]

@@ -215,6 +215,14 @@ impl Entry {
         self.answers = drop.map_or(Answers::Told, Answers::Segment);
     }
 
+    /// The segment that it answers, unless that is told already.
+    fn unmet(&self) -> Option<&RawDrop> {
+        match &self.answers {
+            Answers::Segment(drop) => Some(drop),
+            Answers::Unknown | Answers::Told | Answers::Nothing => None,
+        }
+    }
+
     /// Takes out the segment that it answers.
     pub fn take_unmet(&mut self) -> Option<Box<RawDrop>> {
         match std::mem::replace(&mut self.answers, Answers::Told) {
@@ -298,6 +306,7 @@ impl Entry {
             sender: sender.as_deref(),
             receiver: receiver.as_deref(),
             rejected: self.rejected.is_some(),
+            unmet_flags: self.unmet().and_then(|drop| drop.tcp_flags),
         });
         let stands_for = StandsFor::Record(if packet.is_some() { family::RESET } else { family::SOCKET });
         let rejected_at = self.rejected.and_then(|rejection| rejection.at);

@@ -309,9 +309,9 @@ impl Resets {
 
 fn tell(entry: &mut Entry, refusals: &mut Refusals, books: &mut Books) {
     let mut records = entry.take_records();
+    let joined = entry.tell();
     let unmet = entry.take_unmet();
     records[family::DROP] = unmet.is_some().into();
-    let joined = entry.tell();
     let for_nobody = match &joined.kind {
         JoinedKind::Reset(reset) => matches!(reset.cause, ResetCause::Refused | ResetCause::NoConnection),
         _ => false,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use netobs_common::LOOPBACK;
 use netobs_common::trail::hook;
 
 use super::claims::Evidence;
@@ -60,14 +61,8 @@ pub fn ends(joined: &Joined, reason: Option<&str>, sources: &Sources<'_>) -> End
             }
         }
         JoinedKind::Reset(reset) => self::reset(reset, joined, &mut ends, sources),
-        JoinedKind::Flood(_) | JoinedKind::Coalesced(_) => {
-            // Of what was counted, where is known, but not in which direction.
-            for end in [&mut ends.source, &mut ends.destination] {
-                if end.address.is_some_and(|(ip, _)| ip.is_loopback()) {
-                    end.netns = joined.netns;
-                }
-            }
-        }
+        // Of what was counted, where is known, but not in which direction.
+        JoinedKind::Flood(_) | JoinedKind::Coalesced(_) => at_loopback(joined, &mut ends),
     }
     ends
 }
@@ -99,6 +94,7 @@ fn reset(reset: &Reset, joined: &Joined, ends: &mut Ends, sources: &Sources<'_>)
     if let Some(receiver) = &reset.receiver {
         (ends.destination.cgroup, ends.destination.netns) = (receiver.context.cgroup, receiver.context.netns);
     }
+    at_loopback(joined, ends);
     let Some(packet) = &reset.packet else { return };
     if packet.egress {
         at_interface(&mut ends.destination, packet.context.ifindex, sources);
@@ -179,15 +175,27 @@ fn this_node(joined: &Joined, ends: &mut Ends, sources: &Sources<'_>) {
 }
 
 /// A drop inside a pod's namespace is of its sending or its receiving end: of the one whose address is the pod's.
-/// A loopback address is of whatever namespace the packet is in.
 fn dropped_inside(drop: &RawDrop, joined: &Joined, ends: &mut Ends, sources: &Sources<'_>) {
     let Some(netns) = drop.context.netns else { return };
     let uid = if netns == sources.places.own_netns() { None } else { sources.places.pod_uid_of_netns(netns) };
+    at_loopback(joined, ends);
     for end in [&mut ends.source, &mut ends.destination] {
         let Some((ip, _)) = end.address else { continue };
         let pods_own = uid.as_deref().is_some_and(|uid| is_of(ip, uid, joined.boot_ns, sources));
-        if end.netns.is_none() && (ip.is_loopback() || pods_own) {
+        if end.netns.is_none() && pods_own {
             end.netns = Some(netns);
+        }
+    }
+}
+
+/// What is at a namespace's `lo` is between two ends in it, and so is a loopback address that no other interface has
+/// brought: one from the wire is spoofed, and nobody's.
+fn at_loopback(joined: &Joined, ends: &mut Ends) {
+    let at_lo = joined.ifindex == Some(LOOPBACK);
+    for end in [&mut ends.source, &mut ends.destination] {
+        let looped = joined.ifindex.is_none() && end.address.is_some_and(|(ip, _)| ip.is_loopback());
+        if end.netns.is_none() && (at_lo || looped) {
+            end.netns = joined.netns;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Names by place: the interface or namespace that a packet was met in.
 
+use netobs_common::LOOPBACK;
 use netobs_common::trail::hook;
 
 use super::tests::{NEW_INTERFACE, OWN, at, check, dropped, with_socket};
@@ -24,6 +25,18 @@ fn by_place() {
     check(&with_socket(dropped("8.8.8.8:1", "10.0.0.1:80", &[]), 102, 0, 9), "unknown: unknown_ip", "web-0 Ip");
     check(&with_socket(dropped("127.0.0.1:1", "127.0.0.1:80", &[]), 101, 0, 9), "web-0 Place", "web-0 Place");
     check(&with_socket(dropped("127.0.0.1:1", "127.0.0.1:80", &[]), OWN, 0, 9), "node-a Place", "node-a Place");
+}
+
+#[test]
+fn a_loopback_address_is_of_its_namespace_unless_a_wire_brought_it() {
+    let on = |ifindex| {
+        let mut joined = with_socket(dropped("127.0.0.1:1", "127.0.0.1:80", &[]), 101, 0, 9);
+        joined.ifindex = ifindex;
+        joined
+    };
+    check(&on(Some(LOOPBACK)), "web-0 Place", "web-0 Place");
+    check(&on(None), "web-0 Place", "web-0 Place");
+    check(&on(Some(5)), "unknown: unknown_ip", "unknown: unknown_ip");
 }
 
 #[test]

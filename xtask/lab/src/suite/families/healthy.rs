@@ -59,7 +59,7 @@ pub fn many_closed_by_server(context: &Context) -> Result<Outcome> {
         };
         let clients = (0..MANY).map(|_| connected()).collect::<Result<Vec<_>>>()?;
         // Until each server's FIN is acknowledged: an answering FIN that comes with the acknowledgment is not late.
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(crate::slow::patience(Duration::from_millis(500)));
         drop(clients);
         let mut late = drop_to("tcp", at);
         late["severity"] = "info".into();
