@@ -23,20 +23,20 @@ fn by_place() {
     // In a pod's namespace: the end whose address is the pod's, else neither.
     check(&with_socket(dropped("10.0.0.1:1", "10.0.0.2:80", &[]), 102, 0, 9), "web-0 Ip", "db-0 Place Ip");
     check(&with_socket(dropped("8.8.8.8:1", "10.0.0.1:80", &[]), 102, 0, 9), "unknown: unknown_ip", "web-0 Ip");
-    check(&with_socket(dropped("127.0.0.1:1", "127.0.0.1:80", &[]), 101, 0, 9), "web-0 Place", "web-0 Place");
-    check(&with_socket(dropped("127.0.0.1:1", "127.0.0.1:80", &[]), OWN, 0, 9), "node-a Place", "node-a Place");
 }
 
 #[test]
 fn a_loopback_address_is_of_its_namespace_unless_a_wire_brought_it() {
-    let on = |ifindex| {
-        let mut joined = with_socket(dropped("127.0.0.1:1", "127.0.0.1:80", &[]), 101, 0, 9);
+    let on = |ifindex, netns| {
+        let mut joined = with_socket(dropped("127.0.0.1:1", "127.0.0.1:80", &[]), netns, 0, 9);
         joined.ifindex = ifindex;
         joined
     };
-    check(&on(Some(LOOPBACK)), "web-0 Place", "web-0 Place");
-    check(&on(None), "web-0 Place", "web-0 Place");
-    check(&on(Some(5)), "unknown: unknown_ip", "unknown: unknown_ip");
+    for ifindex in [Some(LOOPBACK), None] {
+        check(&on(ifindex, 101), "web-0 Place", "web-0 Place");
+        check(&on(ifindex, OWN), "node-a Place", "node-a Place");
+    }
+    check(&on(Some(5), 101), "unknown: unknown_ip", "unknown: unknown_ip");
 }
 
 #[test]
