@@ -186,6 +186,13 @@ pub fn too_big_burst(context: &Context) -> Result<Outcome> {
     for to in [stage.db.at(SINK), stage.db.at6(SINK)] {
         let like = json!({"kind": "mtu", "mtu": {"cause": error_of(to)}});
         stage.caused(like.clone());
+        if !each_is_known {
+            // Sums of the drops are told apart.
+            stage.caused(json!({
+                "kind": "drop", "coalesced": true, "drop": {"reason": "NOT_SPECIFIED"},
+                "source": pod(&stage.client), "destination": pod(&stage.db),
+            }));
+        }
         let socket = whole(&stage.client, to)?;
         let payload = payload(to, LENGTH);
         for _ in 0..BURST {
