@@ -62,7 +62,7 @@ pub fn ends(joined: &Joined, reason: Option<&str>, sources: &Sources<'_>) -> End
         }
         JoinedKind::Reset(reset) => self::reset(reset, joined, &mut ends, sources),
         // Of what was counted, where is known, but not in which direction.
-        JoinedKind::Flood(_) | JoinedKind::Coalesced(_) => at_loopback(joined, &mut ends),
+        JoinedKind::Flood(_) | JoinedKind::Coalesced(_) => loopback_addresses(joined, &mut ends),
     }
     ends
 }
@@ -178,7 +178,7 @@ fn this_node(joined: &Joined, ends: &mut Ends, sources: &Sources<'_>) {
 fn dropped_inside(drop: &RawDrop, joined: &Joined, ends: &mut Ends, sources: &Sources<'_>) {
     let Some(netns) = drop.context.netns else { return };
     let uid = if netns == sources.places.own_netns() { None } else { sources.places.pod_uid_of_netns(netns) };
-    at_loopback(joined, ends);
+    loopback_addresses(joined, ends);
     for end in [&mut ends.source, &mut ends.destination] {
         let Some((ip, _)) = end.address else { continue };
         let pods_own = uid.as_deref().is_some_and(|uid| is_of(ip, uid, joined.boot_ns, sources));
@@ -188,14 +188,26 @@ fn dropped_inside(drop: &RawDrop, joined: &Joined, ends: &mut Ends, sources: &So
     }
 }
 
-/// What is at a namespace's `lo` is between two ends in it, and so is a loopback address that no other interface has
-/// brought: one from the wire is spoofed, and nobody's.
-fn at_loopback(joined: &Joined, ends: &mut Ends) {
-    let at_lo = joined.ifindex == Some(LOOPBACK);
+/// A loopback address is of the namespace that the packet is in, unless another interface has brought it: one from the wire
+/// is spoofed, and nobody's.
+fn loopback_addresses(joined: &Joined, ends: &mut Ends) {
+    if joined.ifindex.is_some_and(|ifindex| ifindex != LOOPBACK) {
+        return;
+    }
     for end in [&mut ends.source, &mut ends.destination] {
-        let looped = joined.ifindex.is_none() && end.address.is_some_and(|(ip, _)| ip.is_loopback());
-        if end.netns.is_none() && (at_lo || looped) {
+        if end.netns.is_none() && end.address.is_some_and(|(ip, _)| ip.is_loopback()) {
             end.netns = joined.netns;
+        }
+    }
+}
+
+/// A reset at a namespace's `lo` is between two ends in it, whatever their addresses. Not so a drop: a packet without a route
+/// has that of `lo` (`ip6_pkt_discard_out()`, `net/ipv6/route.c`).
+fn at_loopback(joined: &Joined, ends: &mut Ends) {
+    loopback_addresses(joined, ends);
+    if joined.ifindex == Some(LOOPBACK) {
+        for end in [&mut ends.source, &mut ends.destination] {
+            end.netns = end.netns.or(joined.netns);
         }
     }
 }

@@ -257,6 +257,16 @@ fn who_reset_whom() {
 }
 
 #[test]
+fn a_reset_at_the_loopback_is_between_two_ends_there() {
+    let on = |ifindex| {
+        let looped = reset(ResetCause::Refused, (None, None, None));
+        Joined { ifindex, netns: Some(101), tuple: Some(tuple("10.0.0.99:80", "10.0.0.1:40000", 6)), ..looped }
+    };
+    check(&on(Some(netobs_common::LOOPBACK)), "web-0 Place", "web-0 Place Ip");
+    check(&on(Some(5)), "unknown: unknown_ip", "web-0 Ip");
+}
+
+#[test]
 fn late_segments_to_a_node_that_knows_no_connection_either() {
     // The node's own address, and no socket there received it.
     let mut joined = reset(

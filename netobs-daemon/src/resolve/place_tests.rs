@@ -37,6 +37,10 @@ fn a_loopback_address_is_of_its_namespace_unless_a_wire_brought_it() {
         check(&on(ifindex, OWN), "node-a Place", "node-a Place");
     }
     check(&on(Some(5), 101), "unknown: unknown_ip", "unknown: unknown_ip");
+    // A packet that no route takes on is dropped at `lo`, and goes elsewhere all the same.
+    let mut unrouted = with_socket(dropped("10.0.0.1:1", "8.8.8.8:80", &[]), 101, 0, 9);
+    unrouted.ifindex = Some(LOOPBACK);
+    check(&unrouted, "web-0 Place Ip", "unknown: unknown_ip");
 }
 
 #[test]
